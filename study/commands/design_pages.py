@@ -129,8 +129,7 @@ def designs_for(named: str, columns: OfColumns, path: Path) -> DesignsFor:
     for name, design in all_designs().items():
         reasons = [design.refusal(each.sample(panel)) for each in questions.get(name, [question])]
         refusals[name] = None if None in reasons else reasons[0]
-    names = [*entered, *(name for name in refusals if name not in entered)]
-    order = sorted(names, key=lambda name: refusals[name] is not None)
+    order = sorted(dict.fromkeys([*entered, *refusals]), key=lambda name: refusals[name] is not None)
     fitting = [Fitting(name, refusals[name], entered.get(name, {})) for name in order]
     return DesignsFor(panel, question, fitting, verdict)
 

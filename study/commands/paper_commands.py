@@ -322,12 +322,8 @@ def of_panel(
         (name, find_design(name).seeded({}, seed), labels.get(name, find_design(name).title))
         for name, _, _ in inference.variants_of(designs, WHO)
     ]
-    compared = [
-        options.refusals_as_options(
-            inference.compare(panel, question, rows, outcomes, draws=draws, seed=seed)
-        )
-        for question in questions
-    ]
+    answers = (inference.compare(panel, each, rows, outcomes, draws=draws, seed=seed) for each in questions)
+    compared = [*map(options.refusals_as_options, answers)]
     event, titles = questions[0].event, [labels.get(outcome, outcome) for outcome in outcomes]
     caption = f"Effect of {labels.get(event, event)} on {listed(titles)}, by design"
     words = report.Words("designs", caption, dict(zip(outcomes, outcomes, strict=True)), report.SCALES)

@@ -231,43 +231,33 @@ def as_record(spec: Specification, finding: Finding) -> str:
 
 def tables_of(finding: Finding, spec: Specification) -> list[report.Table]:
     """Return how designs perform, a panel a process, and what they do after a pre-test where some have one."""
-    frame, units = finding.frame, spec.question.effect_scale
-    tested = frame[frame["pretest_rejects"].notna()]
-    shared = [
-        "In parentheses: Monte-Carlo standard errors.",
-        f"Effects: {units.column}; intervals are at {100 * spec.level:g}%.",
-    ]
-    first = [
-        *shared,
+    name, caption, frame = finding.name, "What designs find on simulated panels", finding.frame
+    note = (
         "As published: under the convention of the design's reference. MDE: minimum detectable effect (80% power), by "
-        "the spread of estimates. A test rejects where the interval excludes zero.",
-    ]
-    second = [
-        *shared,
-        "Pre-test: the joint test of the leads at 5%, by the largest t; after: on the panels that pass it.",
-    ]
-    of_designs = _table(finding.name, "What designs find on simulated panels", MEASURES, frame, units, first)
-    if tested.empty:
-        return [of_designs]
-    caption = "What designs find on simulated panels that pass the pre-test"
-    return [of_designs, _table(f"{finding.name}-after", caption, AFTER_TEST, tested, units, second)]
+        "the spread of estimates. A test rejects where the interval excludes zero."
+    )
+    tables = [_table(spec, name, caption, MEASURES, frame, note)]
+    tested = frame[frame["pretest_rejects"].notna()]
+    if len(tested):
+        name, caption = f"{name}-after", f"{caption} that pass the pre-test"
+        note = "Pre-test: the joint test of the leads at 5%, by the largest t; after: on the panels that pass it."
+        tables.append(_table(spec, name, caption, AFTER_TEST, tested, note))
+    return tables
 
 
 def _table(
-    name: str, caption: str, columns: Columns, frame: pd.DataFrame, units: panels.Scale, notes: Sequence[str]
+    spec: Specification, name: str, caption: str, columns: Columns, frame: pd.DataFrame, note: str
 ) -> report.Table:
-    count = "passing" if columns is AFTER_TEST else "repetitions"
-    blocks = []
-    for process, rows in frame.groupby("process", sort=False):
-        lines = [
-            report.Line(
-                row["design"],
-                [report.Number(row[count], 0), *(_cell(row, *column[1:], units) for column in columns)],
-            )
-            for _, row in rows.iterrows()
-        ]
-        blocks.append(report.Block(capital(str(process)), lines))
+    count, units = "passing" if columns is AFTER_TEST else "repetitions", spec.question.effect_scale
+    lines: dict[str, list[report.Line]] = {}
+    for _, row in frame.iterrows():
+        measures = (_cell(row, *column[1:], units) for column in columns)
+        line = report.Line(row["design"], [report.Number(row[count], 0), *measures])
+        lines.setdefault(capital(row["process"]), []).append(line)
     headings = ["Panels", *(heading for heading, _, _ in columns)]
+    blocks = [report.Block(*block) for block in lines.items()]
+    level = f"Effects: {units.column}; intervals are at {100 * spec.level:g}%."
+    notes = ["In parentheses: Monte-Carlo standard errors.", level, note]
     return report.Table(name, caption, headings, blocks, notes)
 
 

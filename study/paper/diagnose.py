@@ -282,8 +282,8 @@ def assumptions(verdict: Verdict) -> list[str]:
     return [*sentences, f"Trends are those of {scale}{given}{weighted}; the comparison group is {group}."]
 
 
-def conclusion(verdict: Verdict) -> list[str]:
-    """Return the estimate, what it could have found, and what may be concluded from it."""
+def conclusion(verdict: Verdict) -> Iterator[str]:
+    """Yield the estimate, what it could have found, and what may be concluded from it."""
     question, average = verdict.task.question, verdict.fit.headline
     scale = question.effect_scale
     row = Effect.of(average.terms[0], average, verdict.task.level)
@@ -298,26 +298,24 @@ def conclusion(verdict: Verdict) -> list[str]:
     )
     without = "without an interval, so that its sign is not established"
     size, *_ = scale.texts(row.estimate, row.conf_low, row.conf_high)
-    sentences = [f"The estimate is {size} {scale.unit}, {interval if is_known else without}."]
+    yield f"The estimate is {size} {scale.unit}, {interval if is_known else without}."
     estimand = verdict.fit.estimand
     if not estimand.has_path:
-        sentences.append(f"It is {estimand.with_article} and no average of effects by event time.")
+        yield f"It is {estimand.with_article} and no average of effects by event time."
     if is_known and not row.excludes_zero:
-        sentences.append(
-            "Its sign is not established: the interval has zero in it, even if all assumptions hold."
-        )
+        yield "Its sign is not established: the interval has zero in it, even if all assumptions hold."
     if objections:
-        sentences.append(f"What speaks against the assumptions: {'; '.join(objections)}.")
+        yield f"What speaks against the assumptions: {'; '.join(objections)}."
         if row.excludes_zero:
-            sentences.append(
+            yield (
                 "So the estimate is not to be read as an effect of the event without a reason why this does not matter."
             )
     elif row.excludes_zero:
         which = "The one test" if tested == 1 else f"None of the {tested} tests"
         nothing = f"{which} of the assumptions {'does not reject' if tested == 1 else 'rejects'} them."
-        sentences += [nothing if tested else "No diagnostic tested the assumptions.", *_unjudged(verdict)]
-        sentences.append(_bound(verdict))
-    return sentences
+        yield nothing if tested else "No diagnostic tested the assumptions."
+        yield from _unjudged(verdict)
+        yield _bound(verdict)
 
 
 def _unjudged(verdict: Verdict) -> Iterator[str]:

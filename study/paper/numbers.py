@@ -249,11 +249,8 @@ def _spread(answers: Iterable[Result]) -> dict[str, float]:
         if task.row.design.estimand.has_path:
             how = "with_covariates_" if task.question.covariates else "without_covariates_"
             estimates.setdefault(how, []).append(effect.estimate)
-    counts = {
-        "answered": len(answered),
-        "excluding_zero": sum(effect.excludes_zero for effect, _ in answered),
-    }
-    return counts | {
+    excluding = sum(effect.excludes_zero for effect, _ in answered)
+    return {"answered": len(answered), "excluding_zero": excluding} | {
         f"{how}{name}": end(own, default=math.nan)
         for how, own in estimates.items()
         for name, end in (("smallest", min), ("largest", max))

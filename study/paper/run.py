@@ -102,7 +102,7 @@ def run(plan: Plan, panel: Panel, **how: Unpack[How]) -> Results:
         )
         for task in sorted(tasks, key=lambda task: (not task.row.design.draws, -task.permutations))
     }
-    results = _run_steps(steps, panel, ANSWER, **how)
+    results = _run_steps(steps, panel, ANSWER, how)
     return {task.key: results[task.key] for task in tasks}
 
 
@@ -136,7 +136,7 @@ def exhibit(plan: Plan, panel: Panel, results: Results, **how: Unpack[How]) -> P
         )
         for name in plan.exhibits[::-1]  # diagnostics, which take longest, stand last
     }
-    exhibits = _run_steps(steps, setting, EXHIBITED, **how)
+    exhibits = _run_steps(steps, setting, EXHIBITED, how)
     return Paper(setting, {name: exhibits[name] for name in plan.exhibits})
 
 
@@ -152,14 +152,10 @@ class Step(NamedTuple):
 
 
 def _run_steps(
-    steps: Mapping[Any, Step],
-    source: Any,
-    kinds: Sequence[type[Any]],
-    jobs: int = -1,
-    progress: Progress | None = None,
-    cache: Path | None = None,
+    steps: Mapping[Any, Step], source: Any, kinds: Sequence[type[Any]], how: How
 ) -> dict[Any, Any]:
     """Make from a source what is not kept on disk, and keep it; show the words of each step as it is done."""
+    jobs, progress, cache = how.get("jobs", -1), how.get("progress"), how.get("cache")
     answers: dict[Any, Any] = {}
     keys: dict[Any, str | None] = {}
     fits = None

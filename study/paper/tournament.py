@@ -208,10 +208,9 @@ def read_record(plan: Plan, panel: Panel) -> Recorded:
             (*saved["sentences"],),
             {name: saved["calibrated"][name] for name in ("family", *CALIBRATED, "dials")},
         )
-        rows = recorded.rows.set_index(KEY)
         calibrated = recorded.rows[recorded.rows["process"].isin(plan.calibrated_processes())]
         trusted = standing(calibrated, plan.level)["trusted"]
-        firsts = rows[FIRST]
+        firsts = recorded.rows.set_index(KEY)[FIRST]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not a readable record ({error}); {AGAIN}.") from error
     expected = specification(plan, panel)

@@ -18,7 +18,6 @@ from .design_table import TERMS as TERMS
 from .design_table import Style as Style
 from .design_table import Terms as Terms
 from .design_table import Words as Words
-from .design_table import as_tables as as_tables
 from .design_table import assumed as assumed
 from .design_table import design_tables as design_tables
 from .design_table import in_letters as in_letters
@@ -33,7 +32,6 @@ from .estimates import estimate_facts as estimate_facts
 from .estimates import estimate_summary as estimate_summary
 from .estimates import estimates_in as estimates_in
 from .estimates import rows_of as rows_of
-from .latex import MINUS as MINUS
 from .latex import address_part as address_part
 from .latex import escape as escape
 from .latex import render as render

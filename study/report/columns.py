@@ -169,17 +169,9 @@ def effects_between(
     Both are in the unit of their scale, if it is given. An effect has a star for each level that its p-value is below.
     A label of more than so many ``letters`` goes on beside the errors.
     """
-    known = [effect if effect is not None and effect.exists else None for effect in effects]
-    starred = ["*" * sum(effect.p_value < level for level in stars) if effect else "" for effect in known]
-    factor, digits = _printed(scale, digits)
-    numbers = [(factor * e.estimate, factor * e.std_error) if e else None for e in known]
-    estimates = [
-        Number(pair[0], decimals(digits, *pair), stars=star) if pair else REFUSED
-        for pair, star in zip(numbers, starred, strict=True)
-    ]
-    errors = [error(pair[1], decimals(digits, *pair)) if pair else "" for pair in numbers]
+    pairs = [_with_error(effect, scale, digits, stars) for effect in effects]
     first, *more = textwrap.wrap(label, letters, break_on_hyphens=False) if letters else [label]
-    return [Line(first, estimates), Line(" ".join(more), errors)]
+    return [Line(first, [size for size, _ in pairs]), Line(" ".join(more), [below for _, below in pairs])]
 
 
 def effects_beside(
@@ -190,10 +182,18 @@ def effects_beside(
     scale: Scale | None = None,
 ) -> Line:
     """Return one line of effects, a dash where there is none, each with its standard error in the next column."""
-    pairs = [
-        cells(COLUMNS, {"estimate": effect.estimate, "std_error": effect.std_error}, scale)
-        if effect is not None and effect.exists
-        else [REFUSED, ""]
-        for effect in effects
-    ]
+    pairs = (_with_error(effect, scale) for effect in effects)
     return Line(label, [*before, *itertools.chain(*pairs), *after])
+
+
+def _with_error(
+    effect: Effect | None, scale: Scale | None, digits: int = 3, stars: Sequence[float] = ()
+) -> tuple[Cell, Cell]:
+    """Return an effect and its standard error in the unit of their scale, a dash and nothing where there is none."""
+    if effect is None or not effect.exists:
+        return REFUSED, ""
+    factor, digits = _printed(scale, digits)
+    size, std_error = factor * effect.estimate, factor * effect.std_error
+    digits = decimals(digits, size, std_error)
+    starred = "*" * sum(effect.p_value < level for level in stars)
+    return Number(size, digits, stars=starred), error(std_error, digits)

@@ -72,7 +72,7 @@ def compile_paper(folder: Path) -> list[Path]:
 
 
 def _is_document(path: Path) -> bool:
-    return path.is_file() and r"\begin{document}" in path.read_text(encoding="utf-8", errors="replace")
+    return path.is_file() and BEGIN in path.read_bytes()
 
 
 def _done(folder: Path, *command: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from itertools import product
@@ -255,7 +255,7 @@ def models_table(
         if style.tests == "full":
             further = {
                 "Tests that the designs agree": tests,
-                "p-values adjusted for the outcomes": _adjusted(comparison),
+                "p-values adjusted for the outcomes": [*_adjusted(comparison)],
             }
             more += [(title, own) for title, own in further.items() if own]
         else:
@@ -453,16 +453,14 @@ def _tests(comparison: Comparison, style: Style) -> list[Line]:
     ]
 
 
-def _adjusted(comparison: Comparison) -> list[Line]:
-    """Return the lines of p-values adjusted for several outcomes, two a design."""
-    lines = []
+def _adjusted(comparison: Comparison) -> Iterator[Line]:
+    """Yield the lines of p-values adjusted for several outcomes, two a design."""
     for label in comparison.labels:
         adjusted = [comparison.adjusted.get((outcome, label)) for outcome in comparison.outcomes]
         for method, name in {"Romano-Wolf": "romano_wolf", "Holm": "holm"}.items():
             if any(adjusted):
                 cells = [p_cell(getattr(p_values, name)) if p_values else "" for p_values in adjusted]
-                lines.append(Line(f"{_number(comparison, label)}, {method}", cells))
-    return lines
+                yield Line(f"{_number(comparison, label)}, {method}", cells)
 
 
 def _test_line(

@@ -151,12 +151,12 @@ def _as_comparison(model: Estimate | Comparison, label: str, terms: Terms) -> Co
 def _renamed(comparison: Comparison, names: Mapping[str, str]) -> Comparison:
     """Return a comparison whose labels are names where these have one."""
     titles = {label: names.get(label, label) for label in comparison.labels}
-    by_label: dict[str, Any] = {
-        field: {
-            (outcome, titles[label]): cell for (outcome, label), cell in getattr(comparison, field).items()
-        }
-        for field in ("estimates", "refusals", "adjusted", "fits")
-    }
+
+    def renamed(cells: Mapping[tuple[str, str], Any]) -> dict[tuple[str, str], Any]:
+        return {(outcome, titles[label]): cell for (outcome, label), cell in cells.items()}
+
+    fields = ("estimates", "refusals", "adjusted", "fits")
+    by_label: dict[str, Any] = {field: renamed(getattr(comparison, field)) for field in fields}
     return replace(comparison, labels=tuple(titles.values()), **by_label)
 
 
@@ -307,10 +307,9 @@ def estimate_summary(fit: Estimate, level: float = 0.95) -> Text:
     shown = [by_event_time(fit), *([] if fit.at is None else [fit.aggregate(fit.at_name)])]
     path = pd.concat([part.tidy(level)[["term", *NUMBERS]] for part in shown])
     p_values = {"p_value": lambda p: f"<{SMALLEST_P:g}" if p < SMALLEST_P else f"{p:.4f}"}
-    in_units = ["estimate", "std_error", "conf_low", "conf_high"]
-    path[in_units] *= scale.factor
-    digits = decimals(1 if scale.percent else 4, *path[in_units].to_numpy().ravel())
-    in_full = dict.fromkeys(in_units, lambda value: fixed(value, digits))
+    path[[*SHOWN]] *= scale.factor
+    digits = decimals(1 if scale.percent else 4, *path[[*SHOWN]].to_numpy().ravel())
+    in_full = dict.fromkeys(SHOWN, lambda value: fixed(value, digits))
     table = path.to_string(
         index=False,
         float_format=lambda value: fixed(value, 4),

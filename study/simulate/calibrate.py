@@ -517,10 +517,8 @@ def _frame(panel: dict[str, Moment], simulated: Sequence[dict[str, Moment]]) -> 
     drawn = drawn.where(np.isfinite(drawn))
     frame = pd.DataFrame([*panel.values()], index=[*panel]).rename(columns={"value": "panel"})
     frame = frame.assign(simulated=drawn.mean(), mc_error=drawn.sem(), spread=drawn.std())
-    frame = (
-        frame[np.isfinite(frame["panel"]) & frame["simulated"].notna()].rename_axis("moment").reset_index()
-    )
-    return frame[["moment", "panel", "simulated", "mc_error", "spread", "targeted"]]
+    known = frame[np.isfinite(frame["panel"]) & frame["simulated"].notna()].rename_axis("moment")
+    return known.reset_index()[["moment", "panel", "simulated", "mc_error", "spread", "targeted"]]
 
 
 def _unmet(frame: pd.DataFrame) -> pd.DataFrame:

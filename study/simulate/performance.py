@@ -289,23 +289,21 @@ def standing(frame: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     return table.iloc[np.lexsort([order, ~table["trusted"]])]
 
 
-def recommendation(replications: Mapping[str, Replications], frame: pd.DataFrame) -> Recommendation:
+def recommendation(replications: Mapping[str, Replications], table: pd.DataFrame) -> Recommendation:
     """Recommend a design by the rule of :func:`standing`.
 
     Parameters
     ----------
     replications : mapping of str to Replications
         By process.
-    frame : DataFrame
-        What :func:`performance` says of them.
+    table : DataFrame
+        What :func:`standing` says of them.
 
     Returns
     -------
     Recommendation
         The error of the difference takes account of designs and processes having the same panels.
     """
-    some = next(iter(replications.values()))
-    table = standing(frame, some.level)
     trusted = tuple(table.index[table["trusted"]])
     nearest = str(table["coverage"].fillna(-1.0).idxmax())
     if not trusted:
@@ -362,7 +360,7 @@ def findings_of(replications: Mapping[str, Replications], scale: Scale) -> Findi
     table = standing(frame, level)
     refused = [(name, *each) for name, run in replications.items() for each in run.refused]
     details = {
-        "recommendation": recommendation(replications, frame),
+        "recommendation": recommendation(replications, table),
         "standing": table,
         "refused": pd.DataFrame(refused, columns=["process", "design", "reason", "panels"]),
     }

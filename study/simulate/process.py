@@ -154,11 +154,8 @@ class Places(NamedTuple):
 
     def relative(self, elasticity: float) -> FloatArray:
         """Return amounts to the power of an elasticity, with mean one where there is treatment, shape (k + 1, T)."""
-        treated = self.amount != 0
-        power = np.where(
-            treated, np.sign(self.amount) * np.abs(np.where(treated, self.amount, 1.0)) ** elasticity, 0
-        )
-        return np.asarray(power / np.abs(power[treated]).mean())
+        power = np.sign(self.amount) * np.abs(self.amount) ** elasticity
+        return np.asarray(power / np.abs(power[self.amount != 0]).mean())
 
 
 def places_of(sample: Sample) -> Places:

@@ -142,11 +142,6 @@ class Task(NamedTuple):
     first: int
     end: int
 
-    @property
-    def words(self) -> str:
-        """What progress shows."""
-        return f"{self.process}: replications {self.first + 1} to {self.end}"
-
 
 def is_slow(entrant: Entrant) -> bool:
     """Whether an entrant gets the smaller number of replications.
@@ -257,7 +252,7 @@ def replicate(
     blocks: dict[Task, Block] = {}
     for task, result in each_kept(make, dict(zip(tasks, tasks, strict=True)), keys, folder, (Block,)):
         blocks[task] = result
-        tell(task.words)
+        tell(f"{task.process}: replications {task.first + 1} to {task.end}")
     return {name: _joined(name, processes[name], entrants, blocks, level) for name in processes}
 
 

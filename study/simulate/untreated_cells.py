@@ -416,9 +416,8 @@ def _expected_zeros(cells: Cells, level: Level, dials: Dials) -> float:
     for t, time in enumerate(cells.tau):
         among, variance = cells.untreated[:, t], dials.shocks + dials.factor * time**2
         index = np.exp(np.sqrt(variance) * NODES - variance / 2) / (1 - dials.zeros)
-        none = (
-            np.exp(-np.maximum(added[t], 0.0) * index) * (1 + slope[t] * index / rate[among]) ** -shape[among]
-        )
+        of_sizes = (1 + slope[t] * index / rate[among]) ** -shape[among]
+        none = np.exp(-np.maximum(added[t], 0.0) * index) * of_sizes
         total += float((none @ nodes).sum())
     return total / float(cells.untreated.sum())
 

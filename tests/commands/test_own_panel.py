@@ -346,7 +346,7 @@ def test_a_plan_of_several_outcomes_calls_none_of_them_by_the_first_one_s_name(o
     plan = read_plan(own / "study.toml")
     assert [*plan.outcomes] == ["papers", "logs"]
     said = answered(plan, plan.ask("entry/logs"), run.load(plan), {})
-    assert "in units of outcome (percent" in conclusion(said)[0]
+    assert "in units of outcome (percent" in next(conclusion(said))
 
 
 def test_columns_without_a_panel_and_a_panel_that_is_not_fit_are_one_line(own):

@@ -457,9 +457,9 @@ def test_the_cache_is_where_the_user_wants_it(tmp_path: Path, monkeypatch: pytes
 
 
 def test_every_source_can_be_fetched_and_read() -> None:
-    assert len(set(sources.SOURCES)) == len(sources.SOURCES)
-    for name in sources.SOURCES:
-        module = sources.source(name)
+    assert len(set(published.SOURCES)) == len(published.SOURCES)
+    for name in published.SOURCES:
+        module = published.source(name)
         assert callable(module.fetch), name
         assert callable(module.read), name
 
@@ -477,7 +477,7 @@ def test_all_that_assemble_reads_and_has_a_publisher_is_fetched_where_nothing_is
     monkeypatch.setattr(sources, "fetch", lambda names, *_: asked.extend(names) or [])
     cli.fetch(raw=tmp_path)
     assert set(published.RECORDED) - set(asked) == {"nsf_cri", "entity_list"}
-    assert set(asked) <= set(sources.SOURCES)
+    assert set(asked) <= set(published.SOURCES)
 
 
 def _made_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from study.core.errors import DataError
-from study.data.institutions import Matcher, key, load, pieces
-from study.data.institutions.gazetteer import clean, put_right
+from study.data.institutions import Matcher, load
+from study.data.institutions.gazetteer import clean, key, pieces, put_right
 from study.panel import shipped
 
 COLUMNS = ["name", "country", "iso2", "domains"]

@@ -33,7 +33,8 @@ from study.paper.exhibits.tournament import (
 from study.paper.numbers import select
 from study.paper.plan import Plan, read_plan
 from study.paper.results import answer
-from study.report import MINUS, REFUSED, Number
+from study.report import REFUSED, Number
+from study.report.latex import MINUS
 from study.simulate.calibrate import calibrate
 from study.simulate.performance import performance, standing
 from study.simulate.process import DIALS, Process

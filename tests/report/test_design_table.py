@@ -12,8 +12,7 @@ import simulated
 import study
 from study import Panel, Question, QuestionError
 from study.estimates.effect import smallest_effect
-from study.report import as_tables
-from study.report.design_table import SCALES, Style, Words, _rows_of, design_tables, in_letters
+from study.report.design_table import SCALES, Style, Words, _rows_of, as_tables, design_tables, in_letters
 from study.report.table import Number, Table
 
 QUESTION = Question("y", "event", horizon=2, min_cohort_size=1)

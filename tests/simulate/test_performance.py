@@ -243,7 +243,7 @@ def test_the_smallest_rmse_is_recommended_of_designs_whose_intervals_cover():
         wide={"sd": 0.15}, narrow={"sd": 0.1}, short={"sd": 0.05, "error": 0.6}, biased={"sd": 0.06, "bias": 0.1}
     )  # fmt: skip
     frame = performance(entrants)
-    chosen = recommendation(entrants, frame)
+    chosen = recommendation(entrants, standing(frame))
     assert chosen.trusted == ("narrow", "wide") == (chosen.design, chosen.runner_up)
     table = standing(frame)
     assert table.loc["biased", "lowest_in"] == "effect of 20%"
@@ -277,7 +277,7 @@ def test_designs_on_the_same_panels_are_compared_with_a_smaller_error():
                 rows.append(row)
             entrants[f"p{p}"] = replications(np.stack(rows), labels=["a", "b"])
         frame = performance(entrants)
-        chosen = recommendation(entrants, frame)
+        chosen = recommendation(entrants, standing(frame))
         sign = 1 if chosen.design == "a" else -1
         values.append(sign * chosen.difference)
         errors.append(chosen.error)
@@ -311,7 +311,7 @@ def test_estimates_of_a_small_outcome_are_not_the_same_for_being_small():
         name: replace(run, answers=1e-9 * run.answers, truths=1e-9 * run.truths, scale="level")
         for name, run in runs.items()
     }
-    assert recommendation(small, performance(small))[:2] == ("first", "other")
+    assert recommendation(small, standing(performance(small)))[:2] == ("first", "other")
 
 
 def test_where_no_design_covers_the_nearest_is_named():

@@ -23,9 +23,16 @@ from study.data.sources import AMOUNT, RESTORE, csv_table, gpus_per_student, one
 
 TOP_SHARE = 0.8
 EVENTS = ("first_gpu_system", "first_own_gpu_system", "first_other_accelerator", "first_gpu_access")
-SOURCES = ("top500", "nsf", "osg", "programme")
-DEVICES = ("gpu", "other", "none")
-OWNERS = ("own", "shared", "national", "field")
+# What a machine's source, device and owner may be, with their titles.
+SOURCES = {
+    "top500": "TOP500 systems",
+    "nsf": "NSF awards",
+    "osg": "Campus resources",
+    "programme": "Programmes",
+}
+DEVICES = {"gpu": "GPUs that train", "other": "Other accelerator", "none": "No accelerator"}
+OWNERS = {"own": "Own", "shared": "Shared", "national": "National", "field": "One field"}
+USABLE = ("own", "shared")
 COLUMNS = (
     "machine", "source", "university", "country", "device", "owner", "partners", "evidence", "device_1", "owner_1",
     "device_2", "owner_2", "listed_as",
@@ -42,11 +49,8 @@ _RULES |= dict.fromkeys(("owner_1", "owner_2"), one_of((*OWNERS, "")))
 JOINED = re.compile(r" \((\d{4}(?:-\d\d)?)\)$")
 
 # The definitions of treatment that are checked, where the assembled events have them.
-CHECKED = (
-    "first_top500", "first_accelerator", "first_gpu_system", "first_own_gpu_system", "first_other_accelerator",
-    "first_gpu_access", "first_cluster_grant", "first_gpu_grant", "first_cri_cluster", "first_cri_gpu",
-    "first_ccstar",
-)  # fmt: skip
+OF_GRANTS = ("first_cluster_grant", "first_gpu_grant", "first_cri_cluster", "first_cri_gpu")
+CHECKED = ("first_top500", "first_accelerator", *EVENTS, *OF_GRANTS, "first_ccstar")
 LEVEL = 0.95
 
 
@@ -302,7 +306,7 @@ def _last_month(date: str) -> str:
 
 def _usable(holders: pd.DataFrame) -> pd.Series[bool]:
     """Tell which machines have GPUs that are the university's own or shared by right."""
-    return (holders["device"] == "gpu") & holders["owner"].isin(["own", "shared"])
+    return (holders["device"] == "gpu") & holders["owner"].isin(USABLE)
 
 
 def totals(stock: pd.DataFrame, matcher: Matcher, units: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:

@@ -3,9 +3,7 @@ from .gazetteer import TERRITORIES as TERRITORIES
 from .gazetteer import UNIVERSITY as UNIVERSITY
 from .gazetteer import Entity as Entity
 from .gazetteer import by_spelling as by_spelling
-from .gazetteer import key as key
 from .gazetteer import load as load
-from .gazetteer import pieces as pieces
 from .match import DATED as DATED
 from .match import UNIT as UNIT
 from .match import Hit as Hit

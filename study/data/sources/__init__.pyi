@@ -16,9 +16,7 @@ from .fetching import refuse_elsewhere as refuse_elsewhere
 from .fetching import sha256_of as sha256_of
 from .published import READ as READ
 from .published import RECORDED as RECORDED
-from .published import SOURCES as SOURCES
 from .published import fetch as fetch
-from .published import source as source
 from .published import sources_toml as sources_toml
 from .reading import AMOUNT as AMOUNT
 from .reading import FILLED as FILLED

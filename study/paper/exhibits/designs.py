@@ -90,10 +90,8 @@ def heads(plan: Plan, events: Sequence[Event]) -> dict[str, Any]:
     words = [event.short.split() for event in events]
     shared = all(own[0] == words[0][0] and len(own) > 1 for own in words)
     short = [capital(" ".join(own[shared:])) for own in words]
-    return {
-        "headings": short * len(plan.outcomes),
-        "spans": [(title, len(events)) for title in plan.outcomes.values()],
-    }
+    spans = [(title, len(events)) for title in plan.outcomes.values()]
+    return {"headings": short * len(plan.outcomes), "spans": spans}
 
 
 def under(events: Sequence[Event]) -> str:

@@ -384,13 +384,9 @@ class Setting:
 
     def outcome_heads(self, *last: str, over: str = "") -> dict[str, Any]:
         """Return the headings of effects on all outcomes beside units, and the last ones with what stands over them."""
+        headings = ["Treated", "All", *["Effect", "(SE)"] * len(self.plan.outcomes), *last]
         spans = [(capital(self.plan.text.units), 2), *((title, 2) for title in self.plan.outcomes.values())]
-        if last:
-            spans.append((over, len(last)))
-        return {
-            "headings": ["Treated", "All", *["Effect", "(SE)"] * len(self.plan.outcomes), *last],
-            "spans": spans,
-        }
+        return {"headings": headings, "spans": spans + [(over, len(last))] * bool(last)}
 
 
 @dataclass(frozen=True, eq=False)

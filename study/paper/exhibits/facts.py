@@ -665,31 +665,28 @@ def _doubling(models: pd.DataFrame, used: pd.DataFrame, chosen: Definition, vint
     return Fact("doubling_time", f"Doubling time of training compute, {GROWTH}", values, words, vintage, note)
 
 
-def _of_releases(models: dict[str, pd.DataFrame]) -> list[Fact]:
-    facts, (*_, (newest, rows)) = [], models.items()
+def _of_releases(models: dict[str, pd.DataFrame]) -> Iterator[Fact]:
+    *_, (newest, rows) = models.items()
     words = "Weights to download, freely or under restrictions; of notable models of which it is known."
     for sector, each in releases(rows, RELEASED).items():
         claim = f"{SECTORS[sector]}, models released with open weights, {RELEASED}"
         note = f"It is known of {each.open.total} of {each.models} models."
-        facts.append(Fact(f"open_{sector}", claim, values_of(each.open), words, month(newest), note))
-    return facts
+        yield Fact(f"open_{sector}", claim, values_of(each.open), words, month(newest), note)
 
 
-def _of_fields(fields: pd.DataFrame) -> list[Fact]:
-    facts = []
+def _of_fields(fields: pd.DataFrame) -> Iterator[Fact]:
     words = "Papers with an affiliation; academic-only share on compute-heavy less that on other topics."
     for venue, (*_, last) in by_period(fields, PERIODS).items():
         claim = f"{last.venue}, academic-only teams by topic, {last.seen}"
         note = f"{_text(last.heavy)} of compute-heavy papers against {_text(last.other)} of the others."
-        facts.append(Fact(f"topics_{venue}", claim, values_of(last.difference), words, PAPERS, note))
+        yield Fact(f"topics_{venue}", claim, values_of(last.difference), words, PAPERS, note)
     words = "Papers with an affiliation; share of teams of academia with a company, last less first period."
     for venue, periods in by_period(fields, PERIODS, "collaborative").items():
         first, last = periods[0], periods[-1]
         claim = f"{last.venue}, growth of collaboration with industry, {first.seen} to {last.seen}"
         values = values_of(Difference(last.both, first.both))
         note = f"From {_text(first.both)} to {_text(last.both)}. {AFFILIATIONS[venue]}"
-        facts.append(Fact(f"collaboration_{venue}", claim, values, words, PAPERS, note))
-    return facts
+        yield Fact(f"collaboration_{venue}", claim, values, words, PAPERS, note)
 
 
 def _text(share: Share) -> str:

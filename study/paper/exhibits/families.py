@@ -95,16 +95,15 @@ def _table(setting: Setting, scale: str, differences: Differences) -> Table:
     )
 
 
-def _lines(setting: Setting, event: Event, scale: str, differences: Differences) -> list[Line]:
-    """Return the lines of a family, and those of its difference from its contrast where there is one."""
+def _lines(setting: Setting, event: Event, scale: str, differences: Differences) -> Iterator[Line]:
+    """Yield the line of a family, and that of its difference from its contrast where there is one."""
     plan, answers, unit = setting.plan, setting.answers(event, scale), Scale(scale)
     counts = [COLUMNS["n_units"].cell(n) for n in (answers[0].n_treated, answers[0].n_units)]
-    lines = [effects_beside(event.short, [result.headline for result in answers], counts, scale=unit)]
+    yield effects_beside(event.short, [result.headline for result in answers], counts, scale=unit)
     less = [differences.get((event.label, scale, outcome)) for outcome in plan.outcomes]
     if any(less):
         contrast = next(e.short for e in plan.families if e.label == event.contrast)
-        lines.append(effects_beside(f"less {contrast.split(' (')[0]}", less, ["", ""], scale=unit))
-    return lines
+        yield effects_beside(f"less {contrast.split(' (')[0]}", less, ["", ""], scale=unit)
 
 
 def _tests_table(setting: Setting) -> Table:

@@ -8,7 +8,7 @@ from itertools import product
 
 import pandas as pd
 
-from study.data.assemble.machines import JOINED
+from study.data.assemble.machines import DEVICES, JOINED, OWNERS, SOURCES, USABLE
 from study.data.audits import readings_agree
 from study.panel import checksum, shipped
 from study.paper import Part, Piece, Setting, exhibit
@@ -16,15 +16,6 @@ from study.paper.exhibits.timing import timed_event
 from study.report import Block, Column, Line, Number, Table
 
 FILE = ("data", "machines.csv")
-DEVICES = {"gpu": "GPUs that train", "other": "Other accelerator", "none": "No accelerator"}
-OWNERS = {"own": "Own", "shared": "Shared", "national": "National", "field": "One field"}
-SOURCES = {
-    "top500": "TOP500 systems",
-    "nsf": "NSF awards",
-    "osg": "Campus resources",
-    "programme": "Programmes",
-}
-USABLE = ("own", "shared")
 READ = ("share", "low", "high", "kappa")
 FIRST = "first_accelerator"  # the event as first specified
 COLUMNS = {

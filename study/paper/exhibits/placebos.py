@@ -60,8 +60,7 @@ def placebos(setting: Setting) -> Iterator[Piece]:
     for findings in every:
         for label, values in rows_of(findings).items():
             yield from findings.numbers(values, label, columns=OF_PLACEBOS, quantity=label)
-        if "placebo_outcomes" in findings.by_name:
-            outcomes = findings.by_name["placebo_outcomes"]
+        if outcomes := findings.by_name.get("placebo_outcomes"):
             counts = {"rejecting": len(outcomes["moved"]), "placebo_outcomes": len(outcomes["rows"])}
             yield from findings.numbers(counts, "summary", columns=OF_PLACEBOS)
         yield from findings.verdicts()

@@ -6,20 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from study import figures
 from study.core import BoolArray, FloatArray, decimals
-from study.figures import (
-    BAND,
-    FULL,
-    SERIES,
-    Figure,
-    Group,
-    adoption_groups,
-    canvas,
-    draw_means,
-    label_ends,
-    name_periods,
-    series_look,
-)
+from study.figures import Figure, Group
 from study.panel import Sample
 from study.paper import Part, Piece, Setting, draw, exhibit, question_text
 from study.paper.exhibits.balance import in_words
@@ -28,7 +17,7 @@ from study.report import Column
 FEWEST = 5
 MOST_LABELS = 4
 TICK_LETTERS = 32  # of all names of periods below the axes, beside which lines are named
-POOLED = {"color": BAND, "linewidth": 4.0, "solid_capstyle": "butt"}
+POOLED = {"color": figures.BAND, "linewidth": 4.0, "solid_capstyle": "butt"}
 COLUMNS = {
     "first": Column("mean in the first period", "number", 2),
     "last": Column("mean in the last period", "number", 2),
@@ -102,7 +91,7 @@ def adopters(sample: Sample) -> BoolArray:
 
 def by_adoption(sample: Sample) -> list[Group]:
     """Return the groups by window of adoption, those that adopt after the panel, and those that never do."""
-    return adoption_groups(sample.panel, _dates(sample), sample.periods, FEWEST)
+    return figures.adoption_groups(sample.panel, _dates(sample), sample.periods, FEWEST)
 
 
 def by_label(sample: Sample, attribute: str) -> list[Group]:
@@ -119,11 +108,11 @@ def by_label(sample: Sample, attribute: str) -> list[Group]:
     order = sorted(names, key=lambda name: -float(np.nanmean(sample.y[labels == name])))
     adopts, hollow = adopters(sample), {"linestyle": (0, (2.5, 1.2)), "markerfacecolor": "white"}
     groups, logarithmic = [], _positive(sample, by_adoption(sample))
-    for name, series in zip(order, SERIES, strict=False):
+    for name, series in zip(order, figures.SERIES, strict=False):
         own, never = labels == name, np.isnan(first)
         pair = [
-            Group(f"{name}, adopt", own & adopts, series_look(series, linestyle="-")),
-            Group(f"{name}, never", own & never, series_look(series, **hollow)),
+            Group(f"{name}, adopt", own & adopts, figures.series_look(series, linestyle="-")),
+            Group(f"{name}, never", own & never, figures.series_look(series, **hollow)),
         ]
         if min(group.size for group in pair) >= FEWEST and (not logarithmic or _positive(sample, pair)):
             groups += pair
@@ -151,12 +140,14 @@ def figure(setting: Setting, sample: Sample, cohorts: Sequence[Group], sizes: Se
         absent = not_drawn(sample, strata, sizes)
         missing = f";\nnot drawn: {absent}" if absent else ""
         sides[f"By {in_words(strata).lower()} (dashed: never treated{missing})"] = [*sizes]
-    with canvas(FULL, 2.6) as drawing:
+    with figures.canvas(figures.FULL, 2.6) as drawing:
         axes = drawing.subplots(1, len(sides), sharey=True, squeeze=False)[0]
         for axis, (title, groups) in zip(axes, sides.items(), strict=True):
             for group in groups:
-                draw_means(axis, sample.periods, sample.y, group)
-            name_periods(axis, sample.panel.periods, sample.panel.period_name, TICK_LETTERS // len(sides))
+                figures.draw_means(axis, sample.periods, sample.y, group)
+            figures.name_periods(
+                axis, sample.panel.periods, sample.panel.period_name, TICK_LETTERS // len(sides)
+            )
             axis.set_title(title, fontsize=8, loc="left")
             if _positive(sample, [*cohorts, *sizes]):
                 axis.set_yscale("log", nonpositive="mask")
@@ -166,7 +157,7 @@ def figure(setting: Setting, sample: Sample, cohorts: Sequence[Group], sizes: Se
         if 0 < high < 10 * low:  # decades alone would leave one number on the axis, or none
             axes[0].yaxis.set_major_locator(MaxNLocator(4))
         axes[0].set_ylabel(f"Mean {setting.plan.text.outcomes_with_units}")
-        label_ends(drawing, *axes)
+        figures.label_ends(drawing, *axes)
     return drawing
 
 

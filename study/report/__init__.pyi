@@ -18,6 +18,7 @@ from .design_table import TERMS as TERMS
 from .design_table import Style as Style
 from .design_table import Terms as Terms
 from .design_table import Words as Words
+from .design_table import as_tables as as_tables
 from .design_table import assumed as assumed
 from .design_table import design_tables as design_tables
 from .design_table import in_letters as in_letters

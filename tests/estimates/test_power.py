@@ -17,7 +17,7 @@ from study.paper.exhibits.designs import designs
 from study.paper.exhibits.exhibit import Setting
 from study.paper.plan import read_plan
 from study.report import estimate_summary
-from study.report.design_table import as_tables
+from study.report import as_tables
 from study.report.table import Number
 
 QUESTION = Question("y", "event", min_cohort_size=1)

@@ -21,9 +21,8 @@ from plans import PLAN
 import study
 from study.designs import Estimand, find_design
 from study.estimates import Effect
-from study.figures import Group, drawing
+from study.figures import Group, adoption_windows, drawing
 from study.figures import paths as figures
-from study.figures.adoption import adoption_windows
 from study.paper import run as running
 from study.paper.exhibits import balance as balancing
 from study.paper.exhibits import event_studies, exhibit, raw_means, timing

@@ -1,7 +1,7 @@
 from .adoption import Group as Group
 from .adoption import adoption_groups as adoption_groups
-from .adoption import adoption_windows as adoption_windows
 from .adoption import adoption_plot as adoption_plot
+from .adoption import adoption_windows as adoption_windows
 from .adoption import draw_means as draw_means
 from .adoption import series_look as series_look
 from .contours import contour_figure as contour_figure

@@ -16,8 +16,7 @@ from study.paper import run as running
 from study.paper.exhibits.designs import designs
 from study.paper.exhibits.exhibit import Setting
 from study.paper.plan import read_plan
-from study.report import estimate_summary
-from study.report import as_tables
+from study.report import as_tables, estimate_summary
 from study.report.table import Number
 
 QUESTION = Question("y", "event", min_cohort_size=1)

@@ -14,8 +14,9 @@ import study
 from study import Question, compare, estimate
 from study.diagnostics import pretrends
 from study.panel import Scale
-from study.report import MINUS, Column
+from study.report import Column
 from study.report.estimates import as_table
+from study.report.latex import MINUS
 
 ASKED = Question("y", "event", scale="log1p", cluster="state", horizon=2)
 

@@ -104,6 +104,10 @@ def test_cells_of_the_table_are_the_measures(printed):
     assert [cell for cell in cells[2:] if not cell.startswith("(")] == expected
     errors = [f"({100 * first[f'{name}_mc']:.1f})" for name in ("bias", "rmse")]
     assert [cell for cell in cells[2:] if cell.startswith("(")][:2] == errors
+    after = text[text.index("that pass the pre-test") :].split("\n")
+    passing = [str(row["passing"]) for row in record["performance"] if row["pretest_rejects"] is not None]
+    assert [line.split()[1] for line in after if line.startswith(("CS ", "ES "))] == passing
+    assert set(passing) != {"6"}
 
 
 def test_figures_and_tables_are_written(folder, printed):

@@ -92,6 +92,7 @@ def test_with_clusters_that_switch_as_one_errors_are_those_of_leaving_out_each_c
     errors = fit.leave_out.level.cluster_sums(sample.cluster)
     used = fit.leave_out.estimable & ~fit.reference
     assert used.sum() > 5
+    assert fit.leave_out.clusters.max() <= 15
     for state in range(15):
         rest = sample.cluster != state
         other = dcdh(replace(sample.only(rest, "left out"), weights=sample.weights[rest]))

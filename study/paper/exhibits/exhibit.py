@@ -386,7 +386,9 @@ class Setting:
         """Return the headings of effects on all outcomes beside units, and the last ones with what stands over them."""
         headings = ["Treated", "All", *["Effect", "(SE)"] * len(self.plan.outcomes), *last]
         spans = [(capital(self.plan.text.units), 2), *((title, 2) for title in self.plan.outcomes.values())]
-        return {"headings": headings, "spans": spans + [(over, len(last))] * bool(last)}
+        if last:
+            spans.append((over, len(last)))
+        return {"headings": headings, "spans": spans}
 
 
 @dataclass(frozen=True, eq=False)

@@ -313,15 +313,17 @@ def fields_sentences(plan: FieldsPlan, results: Answers) -> Iterator[str]:
     main = by_line.pop(plan.main)
     others, titles, counts = by_line.values(), plan.outcomes, main.counts
     title, rejects = titles[main.outcome].lower(), main.rejects(plan)
-    agree = sum(result.rejects(plan) and result.estimate * main.estimate > 0 for result in others)
-    blind = sum(np.isnan(result.detectable) for result in others)
-    yield from (
+    yield (
         f"{'A change' if rejects else 'No change'} is significant: after the base years the share of {title} in "
         f"compute-heavy topics moved by {_estimate(main)} against other topics of the same venues"
-        f"{', which does not show that compute did it' * rejects}.",
-        f"Its {_tests(main)}.",
+        f"{', which does not show that compute did it' * rejects}."
+    )
+    yield f"Its {_tests(main)}."
+    agree = sum(result.rejects(plan) and result.estimate * main.estimate > 0 for result in others)
+    blind = sum(np.isnan(result.detectable) for result in others)
+    yield (
         f"{agree or 'None'} of the {len(others)} other comparisons reject no change in the same direction; "
-        f"{blind or 'none'} of them could have found no effect of any size.",
+        f"{blind or 'none'} of them could have found no effect of any size."
     )
     for result in others:
         # An area is one draw for all venues, as the event is one for all.
@@ -330,17 +332,25 @@ def fields_sentences(plan: FieldsPlan, results: Answers) -> Iterator[str]:
     for outcome, other in titles.items():
         if outcome != plan.outcome:
             yield f"{other}, {main.line.title.lower()}: {_estimate(results[plan.main, outcome])}."
-    yield from (
+    yield (
         f"These are {len(results)} tests, and p-values are not adjusted for them; the verdict rests on one line that "
-        "was chosen before results.",
+        "was chosen before results."
+    )
+    yield (
         "The sharp null is tested under the assumption that each assignment of the treated fields was as likely as the "
-        "actual one.",
+        "actual one."
+    )
+    yield (
         "The event is one for all venues, so that anything else that came to deep learning after "
-        f"{counts['event_year']} is in the estimate.",
+        f"{counts['event_year']} is in the estimate."
+    )
+    yield (
         "Titles name fashionable methods, so that who writes on such a topic changes with its fashion; coverage of "
-        "affiliations changes too.",
+        "affiliations changes too."
+    )
+    yield (
         f"Up to the year of the event the treated fields have {counts['papers_before_event']} papers; "
-        f"{counts['n_late'] or 'none'} of the {counts['n_treated']} are known only after it.",
+        f"{counts['n_late'] or 'none'} of the {counts['n_treated']} are known only after it."
     )
     yield from filter(None, map(_rests_on, (main, *others)))
 

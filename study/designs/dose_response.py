@@ -367,8 +367,8 @@ def _of_cells(effects: Estimate, fits: list[_Fit], of_fits: list[tuple[FloatArra
     place = np.zeros((len(rows), n_periods, len(effects.terms)))
     for fit, of_fit in zip(fits, of_fits, strict=True):
         column = fit.cells - np.argmax(effects.cohort == dates[fit.group])
-        own[fit.group][:, column], left[fit.group][:, column] = (n * each for each in of_fit)
-        place[fit.group, column, fit.cells] = 1.0
+        own[fit.group][:, column], left[fit.group][:, column] = of_fit
+        place[fit.group, column, fit.cells] = n
     return _Pair(*(Influence.by_group(n, Values(rows, tuple(values)), place) for values in (own, left)))
 
 
@@ -378,7 +378,14 @@ def _averaged(
     """Average coefficients over cells as the question's average does effects, and combine them by a grid, (p, D)."""
     n_terms, p = coefficients.shape
     # Draws are averaged as effects are: of a draw for each cell that is 1 there, the averages are the weights.
-    blank = replace(effects, untreated_mean=None, untreated_influence=None, of_draw=np.eye(n_terms))
+    # Whether a cell has clusters on both sides is asked of the effects, once, and not of each coefficient.
+    blank = replace(
+        effects,
+        estimand=Estimand.GROUP_TIME_ACRT,
+        untreated_mean=None,
+        untreated_influence=None,
+        of_draw=np.eye(n_terms),
+    )
     averages = []
     for j in range(p):
         of_fits = [(of.residual * of.pull[:, [j]], of.residual * of.pull_left[:, [j]]) for *_, of in fits]

@@ -190,13 +190,11 @@ def weights_in_cohorts(sample: Sample, cohort: FloatArray) -> Influence:
 
     Of a third difference it is the units that treatment is for that are averaged over.
     """
-    assert sample.first_treated is not None
-    distinct, of_term = np.unique(cohort, return_inverse=True)
-    dates = (
-        sample.first_treated if sample.group is None else np.where(sample.group, sample.first_treated, np.nan)
-    )
-    rows = [np.flatnonzero(dates == g) for g in distinct]
-    values = Values(tuple(rows), tuple(sample.weights[members][:, None] for members in rows))
+    (dates, members), (distinct, of_term) = sample.groups, np.unique(cohort, return_inverse=True)
+    rows = [members[g] for g in np.searchsorted(dates, distinct)]
+    if sample.group is not None:
+        rows = [own[sample.group[own] > 0] for own in rows]
+    values = Values(tuple(rows), tuple(sample.weights[own][:, None] for own in rows))
     coefficients = (np.arange(len(distinct))[:, None] == of_term)[:, None, :].astype(float)
     return Influence.by_group(sample.n_rows, values, coefficients)
 
@@ -498,6 +496,24 @@ def _left_out_with_shares(
     mean, means = estimate.untreated_mean, average.untreated_mean
     if left.untreated is not None and mean is not None and means is not None and mean_of_shares is not None:
         parts.append((left.untreated, mean, means, mean_of_shares))
+    of_sides = leverage(average.level_influence, average.sides)
+    estimable = of_sides.estimable & (True if average.only is None else average.only < 0)
+    own_left = estimate.left_out
+    if own_left is not None:  # terms of several units, of which the design says that they have none
+        none = ~own_left.estimable & (only < 0) & (True if own_left.own is None else own_left.own)
+        estimable &= ~np.any(weight[none] > 0, axis=0)
+    dates, members = sample.groups
+    share = (dates[:, None] == estimate.cohort) / np.array([[len(rows)] for rows in members])
+    by_unit = average.sides.by_unit and sample.replicas is None and bool(np.all(only < 0))
+    if by_unit and np.allclose(sizes * share.max(axis=0), sample.weights[0]):
+        # All units of a cohort weigh the same in it, so that they have one map.
+        taken, group = (share * sizes) @ (used > 0) / (sample.n_rows * total), sample.group_number
+        factor = 1 / np.where(estimable & (taken < 1), 1 - taken, 1.0)
+        level, *untreated = (
+            (part @ weight + by_shares - part.weighted(group, share) @ used).weighted(group, factor)
+            for part, _, _, by_shares in parts
+        )
+        return LeftOut(level, untreated[0] if untreated else None, of_sides.clusters, estimable)
     errors = [(part @ weight + by_shares).dense() for part, _, _, by_shares in parts]
     taken = np.zeros((int(cluster.max()) + 1, weight.shape[1]))
     copies = np.broadcast_to(average.sides.copies, (len(taken), 1))
@@ -518,13 +534,7 @@ def _left_out_with_shares(
             error[rows[:, None], m] -= (part.columns(k).at(rows) * share) @ to
             of_rest = np.where(to[alone] > 0, (effect[k[alone]][:, None] - mean[m]) / total[m], 0.0)
             np.add.at(error, (row[:, None], m), rest[:, None] * of_rest)
-    of_sides = leverage(average.level_influence, average.sides)
-    estimable = of_sides.estimable & (True if average.only is None else average.only < 0)
-    own_left = estimate.left_out
-    if own_left is not None:  # terms of several units, of which the design says that they have none
-        none = ~own_left.estimable & (only < 0) & (True if own_left.own is None else own_left.own)
-        estimable &= ~np.any(weight[none] > 0, axis=0)
-    rest_of_all = np.where(estimable, 1 - taken, 1.0)[cluster]
+    rest_of_all = np.where(estimable & (taken < 1), 1 - taken, 1.0)[cluster]
     level, *untreated = (Influence.of(error / rest_of_all) for error in errors)
     return LeftOut(level, untreated[0] if untreated else None, of_sides.clusters, estimable)
 

@@ -160,8 +160,9 @@ def pretrends(
 ) -> Finding:
     """Return the power of the test for pre-trends, and the bias among estimates that pass it.
 
-    The test rejects if any coefficient before treatment is significant on its own, as one reads an event-study
-    figure. Coefficients are taken as normal with their covariance under the estimate's convention.
+    The test rejects if any coefficient before treatment is significant by its own t test, as one reads an event-study
+    figure. Its power is that of normal coefficients with their covariance under the estimate's convention, for t
+    statistics that are put on the normal scale by their p-values.
 
     Parameters
     ----------
@@ -224,7 +225,8 @@ def pretrends(
     test = pretest(path, hypothesised, critical)
     if 1 - test.power >= RARE:
         frame["after_passing"] = mean_after_passing(path, hypothesised, critical)
-    rejected = np.abs(path.effect / std_error)[:n_pre] > critical
+    scores = dict(zip(fit.by_event_time.event_time, fit.by_event_time.level_scores, strict=True))
+    rejected = np.array([scores[e] > critical for e in times[:n_pre]])
     question, label = fit.sample.question, "violation"
     if slope is not None:
         label = f"violation, {question.effect_scale.factor * slope:.3g} a period"
@@ -474,7 +476,12 @@ def leads(
     path = fit.by_event_time
     test = pre_test(path, draws=draws, seed=seed)
     before = [row for row, pre in zip(effects(path, level), path.pre & path.varies, strict=True) if pre]
-    if not test.rank or not before:
+    if test.rank and not before:
+        raise QuestionError(
+            "leads: the counterfactual mean is not positive, so effects before the event have no share of it; ask with "
+            'scale="level".'
+        )
+    if not test.rank:
         raise QuestionError(f"leads: {fit.design} has no effect before treatment that varies.")
     against, p_largest, p_wald = test.p_largest < SIZE, p_is(test.p_largest), p_is(test.p_value)
     table = effects_frame(before).drop(columns=["label", "n_units", "n_treated"])

@@ -311,6 +311,18 @@ def test_an_estimate_that_fails_the_test_is_said_to_fail() -> None:
     assert "does not pass the pre-trend test: 3 of 3" in found.sentences[0]
 
 
+def test_with_few_treated_units_the_effects_that_are_significant_are_those_of_the_t_tests() -> None:
+    few, rng = simulated.panel(40), np.random.default_rng(22)
+    first = np.where(np.arange(40) < 4, 6.0, np.nan)
+    few = replace(few, outcomes={"y": rng.normal(size=(40, 8))}, first_treated={"event": first})
+    fit = fitted(few)
+    found, tests = pretrends(fit), fit.by_event_time.tidy().set_index("event_time")
+    before = tests.loc[found.frame["event_time"][:3]]
+    assert list(found["rejected"]) == list(before["p_value"] < 0.05) == [False] * 3
+    assert (before["estimate"] / before["std_error"]).abs().max() > 1.96
+    assert found.against is False
+
+
 def test_proportional_effects_are_in_percent() -> None:
     panel = replace(simulated.panel(), outcomes={"y": simulated.panel(level=20.0).outcomes["y"]})
     found = pretrends(fitted(panel, scale="proportional"))

@@ -222,7 +222,7 @@ def eras(
 
     Nothing is fitted anew: averages of one estimate's effects by cohort have their errors from its influence. So the
     comparison group of each effect is that of the full estimate, and adopters of an era that is left out stand in it
-    until their own event.
+    until their own event where the design compares with the not yet treated.
 
     Parameters
     ----------
@@ -302,7 +302,8 @@ def eras(
             else "No era of adoption alone has an average.",
             f"It is {phrase(full, 'with all eras')}{left_out}.",
             "All are averages of one estimate by cohort, and nothing is fitted anew: the comparison group is that "
-            "of the full estimate, in which adopters of an era that is left out stand until their own event.",
+            "of the full estimate, in which adopters of an era that is left out stand until their own event where the "
+            "design compares with the not yet treated.",
             *averages.refusals,
         ],
         frame,
@@ -316,9 +317,13 @@ def _average(part: Estimate) -> Estimate:
     """Return the question's average of an estimate of some cohorts."""
     if not part.terms:
         raise QuestionError("nobody is first treated in it.")
-    if not part.headline.varies[0]:
-        raise QuestionError("its average has no sampling variance.")
-    return part.headline
+    average = part.headline
+    if not average.varies[0]:
+        undefined = np.isnan(average.effect[0])
+        raise QuestionError(
+            f"its {'untreated mean is not positive' if undefined else 'average has no sampling variance'}."
+        )
+    return average
 
 
 def treated_units(fit: Estimate) -> IntArray:

@@ -341,9 +341,8 @@ def fit_before_treatment(
         f"The joint test that predictions miss none of {counted(zero.rank, 'event time')} before treatment ({how}) "
         f"{verdict}; {excluded(p_largest, 'a mean error', errors.bound, scale)}.",
         f"The equivalence version of the F test has {p_is(p_f)}.",
+        *["Errors in the fit itself are made small by it; those of hidden periods are not."] * in_sample,
     ]
-    if in_sample:
-        sentences.append("Errors in the fit itself are made small by it; those of hidden periods are not.")
     frame = errors.frame(errors.effects([f"event {e - anticipation:g}" for e in times], level))
     tests = {"wald": zero, "p_f_equivalence": p_f, "p_equivalence": p_largest}
     return Finding.of(

@@ -58,10 +58,8 @@ def leave_one_cohort_out(sample: Sample, design: str, *, level: float = 0.95, **
     if len(sample.cohorts) < 2:
         raise QuestionError("leave_one_cohort_out: there is one cohort; without it nobody is treated.")
     fit = headline(sample, design, options)
-    outs = {}
-    for g in sample.cohorts:
-        units = np.flatnonzero(first == g)
-        outs[f"cohort {sample.period_name(g)} ({counted(len(units), 'unit')})"] = units
+    members = {sample.period_name(g): np.flatnonzero(first == g) for g in sample.cohorts}
+    outs = {f"cohort {g} ({counted(len(units), 'unit')})": units for g, units in members.items()}
     return _finding("cohort", sample, fit, outs, list(outs), level)
 
 
@@ -317,13 +315,11 @@ def _average(part: Estimate) -> Estimate:
     """Return the question's average of an estimate of some cohorts."""
     if not part.terms:
         raise QuestionError("nobody is first treated in it.")
-    average = part.headline
-    if not average.varies[0]:
-        undefined = np.isnan(average.effect[0])
-        raise QuestionError(
-            f"its {'untreated mean is not positive' if undefined else 'average has no sampling variance'}."
-        )
-    return average
+    if np.isnan(part.headline.effect[0]):
+        raise QuestionError("its untreated mean is not positive.")
+    if not part.headline.varies[0]:
+        raise QuestionError("its average has no sampling variance.")
+    return part.headline
 
 
 def treated_units(fit: Estimate) -> IntArray:

@@ -227,12 +227,12 @@ def pretrends(
         frame["after_passing"] = mean_after_passing(path, hypothesised, critical)
     scores = dict(zip(fit.by_event_time.event_time, fit.by_event_time.level_scores, strict=True))
     rejected = np.array([scores[e] > critical for e in times[:n_pre]])
-    question, label = fit.sample.question, "violation"
-    if slope is not None:
-        label = f"violation, {question.effect_scale.factor * slope:.3g} a period"
-    which = f"at event time {times[0]:g}"
-    if n_pre > 1:
-        which = f"at any of the event times {times[0]:g} to {times[n_pre - 1]:g}"
+    question = fit.sample.question
+    label = (
+        "violation" if slope is None else f"violation, {question.effect_scale.factor * slope:.3g} a period"
+    )
+    several = f"any of the event times {times[0]:g} to {times[n_pre - 1]:g}"
+    which = f"at {several if n_pre > 1 else f'event time {times[0]:g}'}"
     answer = "does not pass the pre-trend test" if rejected.any() else "passes the pre-trend test"
     details = {"reference": path.reference, "rejected": rejected}
     details |= {"slopes": slopes, "slope": slope, "pretest": test, "left_out": path.left_out}
@@ -478,8 +478,7 @@ def leads(
     before = [row for row, pre in zip(effects(path, level), path.pre & path.varies, strict=True) if pre]
     if test.rank and not before:
         raise QuestionError(
-            "leads: the counterfactual mean is not positive, so effects before the event have no share of it; ask with "
-            'scale="level".'
+            'leads: effects before it are shares of no positive mean; ask with scale="level".'
         )
     if not test.rank:
         raise QuestionError(f"leads: {fit.design} has no effect before treatment that varies.")

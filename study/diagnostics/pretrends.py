@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from study.core import FloatArray, QuestionError, listed, p_is, quantile
+from study.core import FloatArray, QuestionError, listed, normal_score, p_is, quantile
 from study.diagnostics import Finding, Needs, Section, at_each, diagnostic, dots
 from study.diagnostics.event_path import EventPath, event_path, of_one_mean
 from study.estimates import SIZE, Estimate, effects, effects_frame, pre_test
@@ -225,8 +225,7 @@ def pretrends(
     test = pretest(path, hypothesised, critical)
     if 1 - test.power >= RARE:
         frame["after_passing"] = mean_after_passing(path, hypothesised, critical)
-    scores = dict(zip(fit.by_event_time.event_time, fit.by_event_time.level_scores, strict=True))
-    rejected = np.array([scores[e] > critical for e in times[:n_pre]])
+    rejected = normal_score(path.effect / std_error, path.degrees)[:n_pre] > critical
     question = fit.sample.question
     label = (
         "violation" if slope is None else f"violation, {question.effect_scale.factor * slope:.3g} a period"

@@ -15,7 +15,7 @@ from scipy import special
 from study import Estimate, Question
 from study.core.errors import QuestionError
 from study.designs import find_design
-from study.diagnostics.event_path import EventPath
+from study.diagnostics.event_path import EventPath, event_path
 from study.diagnostics.pretrends import (
     box_probability,
     box_pull,
@@ -321,6 +321,15 @@ def test_with_few_treated_units_the_effects_that_are_significant_are_those_of_th
     assert list(found["rejected"]) == list(before["p_value"] < 0.05) == [False] * 3
     assert (before["estimate"] / before["std_error"]).abs().max() > 1.96
     assert found.against is False
+    assert pretrends(fit.under("CR1"))["rejected"].any()  # whose tests are normal
+
+
+def test_shares_of_one_mean_are_tested_with_the_degrees_of_freedom_of_their_own_influence() -> None:
+    panel = simulated.panel(60, level=20.0)
+    path, level = (event_path(fitted(panel, scale=scale), "test") for scale in ("proportional", "level"))
+    assert np.all(np.isfinite(path.degrees))
+    assert np.any(path.degrees != level.degrees)
+    np.testing.assert_allclose(path.degrees, level.degrees, rtol=0.5)
 
 
 def test_proportional_effects_are_in_percent() -> None:

@@ -321,6 +321,7 @@ def test_with_few_treated_units_the_effects_that_are_significant_are_those_of_th
     assert list(found["rejected"]) == list(before["p_value"] < 0.05) == [False] * 3
     assert (before["estimate"] / before["std_error"]).abs().max() > 1.96
     assert found.against is False
+    np.testing.assert_allclose(found.frame[["conf_low", "conf_high"]][:3], before[["conf_low", "conf_high"]])
     assert pretrends(fit.under("CR1"))["rejected"].any()  # whose tests are normal
 
 

@@ -14,7 +14,7 @@ from scipy import special
 
 from study.core import BoolArray, FloatArray, QuestionError, p_is, quantile, tell, telling, two_sided_p
 from study.designs import find_design
-from study.estimates import SIZE, Effect, Estimate, few_clusters_warning
+from study.estimates import SIZE, Effect, Estimate
 from study.figures import Axes, Figure, dot_figure
 from study.panel import Sample, Scale
 
@@ -95,13 +95,12 @@ def headline(sample: Sample, design: str, options: Mapping[str, Any], *, varies:
     QuestionError
         If the design refuses the sample, or the headline is not defined, or its standard error where it has to vary.
     """
-    fit = find_design(design)(sample, **options)
-    average, none = fit.headline, f"{design}: the headline has no sampling variance on this sample."
-    if not np.isfinite(average.effect[0]):
+    fit = find_design(design)(sample, **options).headline
+    if not np.isfinite(fit.effect[0]):
         raise QuestionError(f"{design}: the headline is not defined, for its untreated mean is not positive.")
-    if varies and not average.varies[0]:
-        raise QuestionError(few_clusters_warning(fit) or none)
-    return average
+    if varies and not fit.varies[0]:
+        raise QuestionError(f"{design}: the headline has no sampling variance here; use study.randomization.")
+    return fit
 
 
 def with_error(effect: Effect, estimate: float, std_error: float, degrees: float, level: float) -> Effect:

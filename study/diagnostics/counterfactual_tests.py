@@ -146,7 +146,10 @@ def hidden_errors(
     fitted = (sample.treatment == 0) & ~np.isnan(sample.outcome_with_covariates)
     used = np.any([(fitted & ~fit.hidden).any(axis=1) for fit in fits], axis=0)
     if not used.all():
-        sample, fitted = sample.only(used, "no cell is left to fit"), fitted[used]
+        sample, fitted = (
+            sample.only(used, f"{who} leaves them no cell to fit; hide fewer periods"),
+            fitted[used],
+        )
         fits = [Fit(fit.hidden[used], fit.cells[used]) for fit in fits]
     if bound is None:
         bound = small_bound(sample, np.any([fitted & ~fit.hidden for fit in fits], axis=0))
@@ -329,16 +332,17 @@ def fit_before_treatment(
         raise QuestionError(f"{who}: no event time before treatment has an error that varies.")
     zero = errors.joint.test()
     p_f, p_largest = equivalence_f(zero), float(np.max(errors.p_equivalence[errors.varies]))
-    scale, against = sample.question.effect_scale, zero.p_value < SIZE
+    scale, against = sample.question.effect_scale, None if np.isnan(zero.p_value) else zero.p_value < SIZE
     how = "in the fit itself" if in_sample else "each hidden from the fit in turn"
+    verdict = f"{'rejects' if against else 'does not reject'} at {SIZE:.0%} ({p_is(zero.p_value)})"
+    if against is None:
+        verdict = "cannot be made, for the clusters leave it too few degrees of freedom"
     sentences = [
-        f"The joint test that predictions miss none of {zero.rank} event times before treatment ({how}) "
-        f"{'rejects' if against else 'does not reject'} at {SIZE:.0%} ({p_is(zero.p_value)}); "
-        f"{excluded(p_largest, 'a mean error', errors.bound, scale)}.",
+        f"The joint test that predictions miss none of {counted(zero.rank, 'event time')} before treatment ({how}) "
+        f"{verdict}; {excluded(p_largest, 'a mean error', errors.bound, scale)}.",
         f"The equivalence version of the F test has {p_is(p_f)}.",
+        *["Errors in the fit itself are made small by it; those of hidden periods are not."] * in_sample,
     ]
-    if in_sample:
-        sentences.append("Errors in the fit itself are made small by it; those of hidden periods are not.")
     frame = errors.frame(errors.effects([f"event {e - anticipation:g}" for e in times], level))
     tests = {"wald": zero, "p_f_equivalence": p_f, "p_equivalence": p_largest}
     return Finding.of(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from study.core import FloatArray, Influence, QuestionError, scaled_directions
-from study.estimates import Estimate
+from study.estimates import Estimate, degrees_of_freedom
 from study.panel import Question
 
 
@@ -30,6 +30,8 @@ class EventPath:
     n_pre : int
     left_out : tuple of str
         Which event times are left out, since one nearer to the reference has no standard error, as ends of sentences.
+    degrees : ndarray, shape (K,), or float
+        Degrees of freedom of the t statistics, under the estimate's convention.
     """
 
     event_time: FloatArray
@@ -38,6 +40,7 @@ class EventPath:
     covariance: FloatArray
     n_pre: int
     left_out: tuple[str, ...] = ()
+    degrees: FloatArray | float = np.inf
 
     def qualified(self, verdict: str) -> str:
         """Return a verdict, one sentence, that says which event times are left out."""
@@ -119,6 +122,9 @@ def event_path(
     chosen = path.select(varies & np.isin(path.event_time, [*pre, *post]))
     order = np.argsort(chosen.event_time)
     effect, influence = _over_headline_mean(fit, chosen, who)
+    degrees = chosen.degrees_of_freedom
+    if fit.convention == "jackknife" and fit.joint:  # shares of one mean have others than shares of several
+        degrees = degrees_of_freedom(influence, chosen.sides)
     cov = influence.products(sample.cluster, sample.copies)[np.ix_(order, order)] / sample.n_rows**2
     rank = int(np.sum(scaled_directions(cov, np.diag(cov))[1] > 1e-10 * len(cov)))
     if rank < len(cov):
@@ -126,7 +132,8 @@ def event_path(
             f"{who}: the covariance of the {len(cov)} event times has rank {rank}, because fewer treated clusters than "
             "event times carry it; take fewer event times with before= and after=."
         )
-    return EventPath(chosen.event_time[order], reference, effect[order], cov, len(pre), left_out)
+    times, effect = chosen.event_time[order], effect[order]
+    return EventPath(times, reference, effect, cov, len(pre), left_out, degrees[order])
 
 
 def _left_out(lost: FloatArray, end: float) -> str:

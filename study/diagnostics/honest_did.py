@@ -88,6 +88,10 @@ def honest_did(
     An interval for M holds for every smaller one too, but need not contain the intervals of those: the estimator that
     a fixed-length one is around changes with M, and so do the critical values of hybrid tests.
 
+    Effects by event time are taken as normal with a known covariance, as in the paper. With few treated clusters they
+    are not, and intervals cover less than their level: without an effect and with parallel trends those of 95% under
+    "smoothness" with M = 0 covered zero in 81% of 250 panels with 4 treated units of 40, and in 88% with 8.
+
     Parameters
     ----------
     fit : Estimate
@@ -219,7 +223,7 @@ def _sentences(
     )
     parallel, *others = (f"[{row.conf_low:.4g}, {row.conf_high:.4g}]" for row in frame.itertuples())
     yield (
-        f"Under parallel trends the {effect} is {estimate:.4g} with {sure} interval {parallel} ({design}, "
+        f"Under parallel trends the {effect} is {estimate:.4g} with normal {sure} interval {parallel} ({design}, "
         f"{limits.n_pre} event times before the reference and {len(problem.weights)} after)."
     )
     if len(limits.before):

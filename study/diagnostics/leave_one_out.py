@@ -58,10 +58,8 @@ def leave_one_cohort_out(sample: Sample, design: str, *, level: float = 0.95, **
     if len(sample.cohorts) < 2:
         raise QuestionError("leave_one_cohort_out: there is one cohort; without it nobody is treated.")
     fit = headline(sample, design, options)
-    outs = {}
-    for g in sample.cohorts:
-        units = np.flatnonzero(first == g)
-        outs[f"cohort {sample.period_name(g)} ({counted(len(units), 'unit')})"] = units
+    members = {sample.period_name(g): np.flatnonzero(first == g) for g in sample.cohorts}
+    outs = {f"cohort {g} ({counted(len(units), 'unit')})": units for g, units in members.items()}
     return _finding("cohort", sample, fit, outs, list(outs), level)
 
 
@@ -222,7 +220,7 @@ def eras(
 
     Nothing is fitted anew: averages of one estimate's effects by cohort have their errors from its influence. So the
     comparison group of each effect is that of the full estimate, and adopters of an era that is left out stand in it
-    until their own event.
+    until their own event where the design compares with the not yet treated.
 
     Parameters
     ----------
@@ -302,7 +300,8 @@ def eras(
             else "No era of adoption alone has an average.",
             f"It is {phrase(full, 'with all eras')}{left_out}.",
             "All are averages of one estimate by cohort, and nothing is fitted anew: the comparison group is that "
-            "of the full estimate, in which adopters of an era that is left out stand until their own event.",
+            "of the full estimate, in which adopters of an era that is left out stand until their own event where the "
+            "design compares with the not yet treated.",
             *averages.refusals,
         ],
         frame,
@@ -316,6 +315,8 @@ def _average(part: Estimate) -> Estimate:
     """Return the question's average of an estimate of some cohorts."""
     if not part.terms:
         raise QuestionError("nobody is first treated in it.")
+    if np.isnan(part.headline.effect[0]):
+        raise QuestionError("its untreated mean is not positive.")
     if not part.headline.varies[0]:
         raise QuestionError("its average has no sampling variance.")
     return part.headline

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from study.core import FloatArray, QuestionError, listed, p_is, quantile
+from study.core import FloatArray, QuestionError, listed, p_is, quantile, t_quantile
 from study.diagnostics import Finding, Needs, Section, at_each, diagnostic, dots
 from study.diagnostics.event_path import EventPath, event_path, of_one_mean
 from study.estimates import SIZE, Estimate, effects, effects_frame, pre_test
@@ -160,8 +160,9 @@ def pretrends(
 ) -> Finding:
     """Return the power of the test for pre-trends, and the bias among estimates that pass it.
 
-    The test rejects if any coefficient before treatment is significant on its own, as one reads an event-study
-    figure. Coefficients are taken as normal with their covariance under the estimate's convention.
+    The test rejects if any coefficient before treatment is significant by its own t test, as one reads an event-study
+    figure. Its power is that of normal coefficients with their covariance under the estimate's convention, for t
+    statistics that are put on the normal scale by their p-values.
 
     Parameters
     ----------
@@ -185,10 +186,11 @@ def pretrends(
     -------
     Finding
         The frame has a row a coefficient, but for the reference, which is zero by normalisation: event_time, estimate,
-        std_error, violation (the difference in trends, which is the coefficient's bias) and, unless fewer than one
+        std_error, violation (the difference in trends, which is the coefficient's bias), unless fewer than one
         estimate in a million passes, after_passing (the expected coefficient if there is no effect, over estimates
-        that pass the test). Details: ``reference``, the event time; ``rejected``, which coefficients before treatment
-        are significant, shape (n_pre,); ``slopes``, by power, of the linear trends that the test detects with it;
+        that pass the test), and conf_low and conf_high, of the t test. Details: ``reference``, the event time;
+        ``rejected``, which coefficients before treatment are significant by it, shape (n_pre,); ``slopes``, by power,
+        of the linear trends that the test detects with it;
         ``slope`` of the violation, None where it is given by event time; ``pretest``, what the test does under the
         violation; ``left_out``, which event times are left out and why.
 
@@ -224,13 +226,15 @@ def pretrends(
     test = pretest(path, hypothesised, critical)
     if 1 - test.power >= RARE:
         frame["after_passing"] = mean_after_passing(path, hypothesised, critical)
-    rejected = np.abs(path.effect / std_error)[:n_pre] > critical
-    question, label = fit.sample.question, "violation"
-    if slope is not None:
-        label = f"violation, {question.effect_scale.factor * slope:.3g} a period"
-    which = f"at event time {times[0]:g}"
-    if n_pre > 1:
-        which = f"at any of the event times {times[0]:g} to {times[n_pre - 1]:g}"
+    half = t_quantile((1 + level) / 2, path.degrees) * std_error
+    frame = frame.assign(conf_low=path.effect - half, conf_high=path.effect + half)
+    rejected = (np.abs(path.effect) > half)[:n_pre]
+    question = fit.sample.question
+    label = (
+        "violation" if slope is None else f"violation, {question.effect_scale.factor * slope:.3g} a period"
+    )
+    several = f"any of the event times {times[0]:g} to {times[n_pre - 1]:g}"
+    which = f"at {several if n_pre > 1 else f'event time {times[0]:g}'}"
     answer = "does not pass the pre-trend test" if rejected.any() else "passes the pre-trend test"
     details = {"reference": path.reference, "rejected": rejected}
     details |= {"slopes": slopes, "slope": slope, "pretest": test, "left_out": path.left_out}
@@ -296,9 +300,8 @@ def _chart(
     with on_axes(ax, height=3.3, legend=2, size=8) as (figure, axis):
         axis.axhline(0, color=GREY, linewidth=0.8)
         axis.axvline(reference + 0.5, color=GREY, linewidth=0.8, linestyle=":")
-        estimate, error = shown["estimate"], quantile((1 + level) / 2) * shown["std_error"]
-        ends, words = [estimate - error, estimate + error], f"estimate, {100 * level:g}% interval"
-        draw_intervals(axis, estimate, shown.index, ends, upright=True, linewidth=1.1, label=words)
+        ends, words = [shown["conf_low"], shown["conf_high"]], f"estimate, {100 * level:g}% interval"
+        draw_intervals(axis, shown["estimate"], shown.index, ends, upright=True, linewidth=1.1, label=words)
         shown.loc[reference] = 0.0
         for column, words, look, colour, width in (
             ("violation", label, "--", SECOND, 1.2),
@@ -474,7 +477,11 @@ def leads(
     path = fit.by_event_time
     test = pre_test(path, draws=draws, seed=seed)
     before = [row for row, pre in zip(effects(path, level), path.pre & path.varies, strict=True) if pre]
-    if not test.rank or not before:
+    if test.rank and not before:
+        raise QuestionError(
+            'leads: effects before it are shares of no positive mean; ask with scale="level".'
+        )
+    if not test.rank:
         raise QuestionError(f"leads: {fit.design} has no effect before treatment that varies.")
     against, p_largest, p_wald = test.p_largest < SIZE, p_is(test.p_largest), p_is(test.p_value)
     table = effects_frame(before).drop(columns=["label", "n_units", "n_treated"])

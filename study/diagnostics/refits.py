@@ -99,7 +99,7 @@ def headline(sample: Sample, design: str, options: Mapping[str, Any], *, varies:
     if not np.isfinite(fit.effect[0]):
         raise QuestionError(f"{design}: the headline is not defined, for its untreated mean is not positive.")
     if varies and not fit.varies[0]:
-        raise QuestionError(f"{design}: the headline has no sampling variance on this sample.")
+        raise QuestionError(f"{design}: the headline has no sampling variance here; use study.randomization.")
     return fit
 
 

@@ -359,7 +359,8 @@ def sensitivity(
         return ml_sensitivity(sample, benchmarks=groups, multiples=multiples, q=q, level=level, **options)
     family = options.get("family", "gaussian")
     regression = ovb.partialled(sample, design, form, "sensitivity", family, ("dml_panel",))
-    headline, own_notes = (None, []) if design == "twfe" else own_answer(chosen, sample, options)
+    is_own = design == "twfe" and regression.form == "within"
+    headline, own_notes = (None, []) if is_own else own_answer(chosen, sample, options)
     c, unit = regression.coefficient, ovb.units_of(sample)
     rows: list[ovb.Row] = [("none", "no confounder", 0.0, 0.0, "", "")]
     impossible = []

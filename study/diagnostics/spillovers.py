@@ -243,10 +243,12 @@ def _sentences(
             "exposed and unexposed units have other trends, which these comparisons do not separate."
         )
     elif details["differences"] or details["neighbours"]:
-        yield (
-            "No spillover is seen: neither the choice of comparison units nor the neighbours' own change is "
-            f"different from zero at the {SIZE:.0%} level."
-        )
+        what = "neither the choice of comparison units nor the neighbours' own change is different from zero"
+        if not details["neighbours"]:
+            what = "the choice of comparison units makes no significant difference"
+        elif not details["differences"]:
+            what = "the neighbours' own change is not different from zero"
+        yield f"No spillover is seen: {what} at the {SIZE:.0%} level."
     counts = ", ".join(f"{number} {name}" for name, number in details["counts"].items())
     yield (
         f"By the nearest treated unit the comparison units are: {counts}. With all of them the effect on "

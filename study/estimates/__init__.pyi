@@ -37,6 +37,7 @@ from .estimate import few_clusters_warning as few_clusters_warning
 from .estimate import treated_clusters as treated_clusters
 from .jackknife import NOTHING as NOTHING
 from .jackknife import Sides as Sides
+from .jackknife import degrees_of_freedom as degrees_of_freedom
 from .jackknife import leverage_by_group as leverage_by_group
 from .jackknife import present as present
 from .joint import EQUAL as EQUAL

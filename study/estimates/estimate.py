@@ -1183,12 +1183,12 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
         who = f"clusters that {instrument} moves and {compared} others"
     carry = f"{treated} {who} carry the variance of {headline.terms[0]}"
     what = f"{fit.design}: {carry}"
-    estimable = headline.leave_out.estimable[0]
-    if headline.fits_exactly[0] and (estimable or 0 in (treated, compared)):
+    estimable, one = headline.leave_out.estimable[0], (treated, compared) == (1, 0)  # without pseudo-values
+    if headline.fits_exactly[0] and not one and (estimable or 0 in (treated, compared)):
         exact = "outcomes do not vary between clusters beyond what the design fits"
         return f"{fit.design}: {exact}, so {headline.terms[0]} has no standard error."
     if not estimable:
-        if min(treated, compared) >= 2:
+        if min(treated, compared) >= 2 or one:
             effects, side = _without_error(fit)
             side = side if fit.sample.group is None else "one cluster of a group"
             side = side if instrument is None else "one cluster of winners or losers"

@@ -173,9 +173,7 @@ def test_leads_that_are_shares_of_no_positive_mean_are_refused() -> None:
     panel = simulated.panel(80)
     below = replace(panel, outcomes={"y": -np.abs(panel.outcomes["y"]) - 1})
     fit = estimate(below, ASKED.replace(scale="proportional"))
-    with pytest.raises(
-        QuestionError, match=r"^leads: callaway_santanna has no effect before treatment that varies"
-    ):
+    with pytest.raises(QuestionError, match=r'^leads: .* shares of no positive mean; ask with scale="level"'):
         diagnostics.leads(fit)
 
 
@@ -307,7 +305,7 @@ def test_bad_input_is_one_clear_error() -> None:
         (lambda: placebo_periods(sample, "callaway_santanna"), "imputation.* do"),
         (lambda: placebo_periods(sample, "imputation", periods=0), "from 1 on"),
         (lambda: placebo_periods(sample, "imputation", bound=0.0), "above 0"),
-        (lambda: placebo_periods(sample, "imputation", periods=7), "hide fewer|no treated"),
+        (lambda: placebo_periods(sample, "imputation", periods=7), "no treated unit .* hide fewer periods"),
         (lambda: placebo_periods(one, "imputation", periods=1), "study.conformal"),
         (lambda: placebo_periods(sample, "synthetic_did"), 'use method="synthetic_control"'),
         (lambda: placebo_periods(sample, GSC, factors=1, periods=2), "ask\\s+for fewer"),
@@ -361,3 +359,13 @@ def test_a_placebo_period_of_one_treated_unit_has_no_p_value() -> None:
     assert found.evidence[0].startswith("Event -2: ")
     assert found.evidence[0].endswith(" (no standard error).")
     assert "(p " in found.evidence[1]
+
+
+def test_where_the_clusters_leave_no_joint_test_none_is_said_to_pass() -> None:
+    sample = Question("y", "event", cluster="state").sample(simulated.panel(30, 1, cohorts=(5, 7)))
+    found = fit_before_treatment(sample, "imputation")
+    assert np.isnan(found["wald"].p_value)
+    assert found.against is None
+    assert "cannot be made" in found.verdict
+    assert "does not reject" not in found.verdict
+    assert fit_before_treatment(sample, "imputation", before=1).against is False

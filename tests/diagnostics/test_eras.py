@@ -119,3 +119,20 @@ def test_an_era_that_has_no_average_alone_leaves_no_empty_sentence() -> None:
     words = found(alone, ASKED.replace(min_cohort_size=1, horizon=1), [(7, 8)]).sentences
     assert "No era of adoption alone has an average." in words
     assert not any(sentence.endswith(" is .") for sentence in words)
+
+
+def test_an_average_whose_untreated_mean_is_not_positive_is_refused_for_that() -> None:
+    panel = simulated.panel(n=100, level=-50.0)
+    with pytest.raises(QuestionError, match="3-5: its untreated mean is not positive"):
+        found(panel, ASKED.replace(scale="proportional"))
+
+
+@pytest.mark.parametrize("design", ["callaway_santanna", "sun_abraham"])
+def test_adopters_of_other_eras_are_said_to_be_compared_with_only_where_the_design_does(design: str) -> None:
+    panel = simulated.panel(n=150, seed=1)
+    finding = found(panel, ASKED.replace(comparison="not_yet_treated"), [(4, 4)], design)
+    first = panel.first_treated["event"]
+    alone = estimate(simulated.subset(panel, np.isnan(first) | (first == 4)), ASKED, design).headline
+    stands = abs(finding.frame["estimate"].iloc[0] - alone.effect[0]) > 1e-9
+    assert stands == (design == "callaway_santanna")
+    assert "until their own event where the design compares with the not yet treated." in finding.sentences[3]

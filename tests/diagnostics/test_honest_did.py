@@ -565,7 +565,8 @@ def test_findings_say_what_they_found(kind: str, method: str) -> None:
     text = " ".join(made.sentences)
     assert f"by at most {made['breakdown']:.3g} " in text
     assert "(the breakdown value)" in text
-    assert f"{made['estimate']:.4g}" in text
+    half = norm.isf(0.025) * made["std_error"]
+    assert f"{made['estimate']:.4g} with normal 95% interval [{made['estimate'] - half:.4g}, " in text
     assert "nan" not in text
     figure = made.plot()
     (axis,) = figure.axes

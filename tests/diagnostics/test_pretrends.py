@@ -15,7 +15,7 @@ from scipy import special
 from study import Estimate, Question
 from study.core.errors import QuestionError
 from study.designs import find_design
-from study.diagnostics.event_path import EventPath
+from study.diagnostics.event_path import EventPath, event_path
 from study.diagnostics.pretrends import (
     box_probability,
     box_pull,
@@ -309,6 +309,28 @@ def test_an_estimate_that_fails_the_test_is_said_to_fail() -> None:
     assert found.objection == "3 of 3 effects before treatment significant on their own at 5%"
     assert pretrends(fitted(panel)).against is False
     assert "does not pass the pre-trend test: 3 of 3" in found.sentences[0]
+
+
+def test_with_few_treated_units_the_effects_that_are_significant_are_those_of_the_t_tests() -> None:
+    few, rng = simulated.panel(40), np.random.default_rng(22)
+    first = np.where(np.arange(40) < 4, 6.0, np.nan)
+    few = replace(few, outcomes={"y": rng.normal(size=(40, 8))}, first_treated={"event": first})
+    fit = fitted(few)
+    found, tests = pretrends(fit), fit.by_event_time.tidy().set_index("event_time")
+    before = tests.loc[found.frame["event_time"][:3]]
+    assert list(found["rejected"]) == list(before["p_value"] < 0.05) == [False] * 3
+    assert (before["estimate"] / before["std_error"]).abs().max() > 1.96
+    assert found.against is False
+    np.testing.assert_allclose(found.frame[["conf_low", "conf_high"]][:3], before[["conf_low", "conf_high"]])
+    assert pretrends(fit.under("CR1"))["rejected"].any()  # whose tests are normal
+
+
+def test_shares_of_one_mean_are_tested_with_the_degrees_of_freedom_of_their_own_influence() -> None:
+    panel = simulated.panel(60, level=20.0)
+    path, level = (event_path(fitted(panel, scale=scale), "test") for scale in ("proportional", "level"))
+    assert np.all(np.isfinite(path.degrees))
+    assert np.any(path.degrees != level.degrees)
+    np.testing.assert_allclose(path.degrees, level.degrees, rtol=0.5)
 
 
 def test_proportional_effects_are_in_percent() -> None:

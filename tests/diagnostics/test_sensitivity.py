@@ -412,6 +412,15 @@ def test_other_designs_stand_beside_the_long_difference():
     assert f"whose own answer is {own.effect[0]:.3g}" in made.sentences[3]
 
 
+def test_the_long_difference_is_not_the_own_answer_of_twfe():
+    asked = sample("x1", "moving")
+    made = sensitivity(asked, "twfe", form="long_difference")
+    own = estimate(asked.panel, asked.question.replace(covariates=("moving",)), "twfe").headline
+    assert made["headline"] == own.effect[0] != made["coefficient"].estimate
+    assert made.verdict.startswith("In a linear regression in place of twfe, a confounder")
+    assert sensitivity(sample("moving"), "twfe")["headline"] is None
+
+
 def test_a_design_whose_unit_effects_absorb_the_benchmarks_answers_without_them():
     asked = sample("x1", "moving")
     made = sensitivity(asked, "imputation")

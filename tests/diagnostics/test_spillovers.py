@@ -264,6 +264,8 @@ def test_a_ring_whose_units_the_design_refuses_is_listed() -> None:
     sample = QUESTION.sample(replace(made, first_treated={"event": first}))
     found = spillovers(sample, DESIGN, by="region")
     assert found["neighbours"] == ()
+    assert found["differences"]
+    assert "neighbours' own change" not in found.verdict
     assert any("cohort 7 has one unit" in sentence for sentence in found.sentences)
 
 

@@ -169,6 +169,21 @@ def test_where_all_is_fitted_exactly_the_note_says_why_there_is_no_standard_erro
     assert "do not vary between clusters beyond what the design fits, so " in fit.notes[-1]
 
 
+@pytest.mark.parametrize("design", ["synthetic_did", "generalized_synthetic_control"])
+@pytest.mark.parametrize("dates", [(5,), (5, 6, 6, 6)])
+def test_a_cohort_of_one_without_a_jackknife_is_not_said_to_be_fitted_exactly(
+    design: str, dates: tuple[int, ...]
+) -> None:
+    panel = simulated.few_treated(np.random.default_rng(1), treated=len(dates))
+    first = panel.first_treated["event"].copy()
+    first[: len(dates)] = dates
+    question = QUESTION.replace(min_cohort_size=1, horizon=1)
+    fit = estimate(replace(panel, first_treated={"event": first}), question, design)
+    assert np.isnan(fit.headline.std_error[0])
+    said = f"{design}: effects at event time 0, 1 in event_average rest on one treated cluster, so it has no standard"
+    assert fit.notes[-1].startswith(said)
+
+
 def test_a_standard_error_of_which_no_digit_is_right_is_none() -> None:
     panel = simulated.few_treated(np.random.default_rng(1), treated=6)
     noise = np.random.default_rng(2).normal(size=panel.outcomes["y"].shape)

@@ -289,9 +289,10 @@ def pooled(influence: Influence, sides: Sides) -> Leverage:
 
     With h_c the share of cluster c in the weight of its side, its influence over n is h_c times what its mean is away
     from that of the side. If these means vary by the same sigma^2 on both sides, with which the variance of the
-    contrast is sigma^2 sum h_c^2, their squares over C - 2 estimate it, with one treated cluster too; for means of
-    normal outcomes the t test is exact (Lee and Wooldridge 2025). They do if all treated clusters have one date. With
-    several, a comparison cluster's mean is of changes that are averaged over dates, which vary less.
+    contrast is sigma^2 sum h_c^2, their squares add up to m - 2 + m sum h_c^2 times sigma^2 on a side of m clusters,
+    m - 1 where these weigh alike, and estimate it with one treated cluster too; for means of normal outcomes the t test
+    is exact then (Lee and Wooldridge 2025). They do if all treated clusters have one date. With several, a comparison
+    cluster's mean is of changes that are averaged over dates, which vary less.
     """
     return _in_blocks(_pooled, influence, sides)
 
@@ -308,9 +309,10 @@ def _pooled(influence: FloatArray, sides: Sides) -> Leverage:
     # A side whose influence is nowhere is one cluster, which is its own mean.
     numbers = [np.rint(np.sum((h > 0) * sides.copies, axis=0)).astype(np.int64) for h in share]
     clusters = np.maximum(np.stack(numbers), 1)
-    squares = sum(np.where(h.any(axis=0), np.sum(h**2 * sides.copies, axis=0), 1.0) for h in share)
+    squares = np.array([np.where(h.any(axis=0), np.sum(h**2 * sides.copies, axis=0), 1.0) for h in share])
     degrees = clusters.sum(axis=0) - 2
-    spread = np.sqrt(squares / np.maximum(degrees, 1))
+    expected = np.sum(clusters * (1 + squares) - 2, axis=0)
+    spread = np.sqrt(squares.sum(axis=0) / np.maximum(expected, 1))
     by_unit = np.where(treated, *(h[sides.cluster] for h in share))
     factor = np.divide(spread, by_unit, out=np.zeros_like(by_unit), where=by_unit > 0)
     return Leverage(factor, clusters, np.asarray(degrees > 0))

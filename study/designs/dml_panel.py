@@ -273,7 +273,7 @@ def changes(sample: Sample) -> PanelRows:
     """Return the first differences of a sample, by unit and then period, numbered 0 for the second period."""
     outcome, treatment = np.diff(sample.y, axis=1), np.diff(sample.treatment, axis=1)
     unit, period = np.nonzero(~np.isnan(outcome) & ~np.isnan(treatment))
-    blocks = (sample.x_baseline[unit], sample.x_varying[unit, period], sample.x_varying[unit, period + 1])
+    blocks = (sample.x_varying[unit, period], sample.x_varying[unit, period + 1])
     used = np.zeros(sample.y.shape, dtype=bool)
     used[unit, period] = used[unit, period + 1] = True
     x = distinct_columns(np.hstack(blocks))
@@ -301,7 +301,7 @@ def levels(sample: Sample) -> PanelRows:
 
 
 def distinct_columns(x: FloatArray) -> FloatArray:
-    """Leave out columns that repeat an earlier one: covariates that are fixed in time come three times."""
+    """Leave out columns that repeat an earlier one: covariates that are fixed in time come twice."""
     repeats = [np.all(x[:, :k] == x[:, [k]], axis=0).any() for k in range(x.shape[1])]
     return x[:, np.logical_not(repeats)]
 

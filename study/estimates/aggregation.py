@@ -262,6 +262,12 @@ def aggregate(
     """Average an estimate's effects; see :meth:`Estimate.aggregate`."""
     curve = () if estimate.at is None else (estimate.at_name,)
     refuse_unknown("average", to, ("event", "cohort", "calendar", *AVERAGES, *curve), "aggregate")
+    for name, value in (("horizon", horizon), ("balance", balance)):
+        of_path = to not in estimate.terms and (to == "event_average" or (name, to) == ("balance", "event"))
+        if value is not None and not of_path:
+            raise QuestionError(
+                f'aggregate: {name} is of averages of effects by event time, and not of this "{to}"; leave it out.'
+            )
     if estimate.at is not None and to in curve:
         return estimate.select(np.isfinite(estimate.at))
     estimate = estimate.of_no_dose

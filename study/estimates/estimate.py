@@ -866,7 +866,8 @@ class Estimate(Described):
         Raises
         ------
         QuestionError
-            If the estimate's terms do not have the labels that the average needs.
+            If the estimate's terms do not have the labels that the average needs, or the average takes no horizon or
+            balance.
 
         Examples
         --------

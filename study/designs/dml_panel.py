@@ -273,10 +273,9 @@ def changes(sample: Sample) -> PanelRows:
     """Return the first differences of a sample, by unit and then period, numbered 0 for the second period."""
     outcome, treatment = np.diff(sample.y, axis=1), np.diff(sample.treatment, axis=1)
     unit, period = np.nonzero(~np.isnan(outcome) & ~np.isnan(treatment))
-    blocks = (sample.x_varying[unit, period], sample.x_varying[unit, period + 1])
     used = np.zeros(sample.y.shape, dtype=bool)
     used[unit, period] = used[unit, period + 1] = True
-    x = distinct_columns(np.hstack(blocks))
+    x = distinct_columns(np.hstack([sample.x_varying[unit, period], sample.x_varying[unit, period + 1]]))
     changed = treatment[unit, period]
     return PanelRows(unit, period, outcome[unit, period], changed, x, changed != 0, used)
 

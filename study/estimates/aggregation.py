@@ -262,18 +262,15 @@ def aggregate(
     """Average an estimate's effects; see :meth:`Estimate.aggregate`."""
     curve = () if estimate.at is None else (estimate.at_name,)
     refuse_unknown("average", to, ("event", "cohort", "calendar", *AVERAGES, *curve), "aggregate")
-    for name, value in (("horizon", horizon), ("balance", balance)):
-        of_path = to not in estimate.terms and (to == "event_average" or (name, to) == ("balance", "event"))
-        if value is not None and not of_path:
-            raise QuestionError(
-                f'aggregate: {name} is of averages of effects by event time, and not of this "{to}"; leave it out.'
-            )
     if estimate.at is not None and to in curve:
         return estimate.select(np.isfinite(estimate.at))
     estimate = estimate.of_no_dose
-    kind = to.removesuffix("_average")
+    kind, made = to.removesuffix("_average"), to in estimate.terms
+    ends = (horizon is None or to == "event_average") and (balance is None or kind == "event")
+    if not ends or (made and (horizon, balance) != (None, None)):
+        raise QuestionError(f'aggregate: this "{to}" takes no such horizon or balance; leave it out.')
     label = {"event": "event_time", "cohort": "cohort", "calendar": "period"}.get(to)
-    if to in estimate.terms:  # an average that the design itself made
+    if made:  # by the design itself, or before
         return estimate.select(np.array(estimate.terms) == to)
     labelled = [name for name in LABELS if not np.isnan(getattr(estimate, name)).all()]
     if balance is None and labelled == [label]:

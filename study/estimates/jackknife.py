@@ -301,21 +301,17 @@ def _pooled(influence: FloatArray, sides: Sides) -> Leverage:
     counted = sides.treated[sides.group]
     treated = counted > 0
     weight = np.where(treated, counted, 1.0) * sides.weights[:, None] * sides.present(influence)
-    own = [sides.by_cluster(weight * side) for side in (treated, ~treated)]
-    share = [
-        np.divide(each / sides.copies, each.sum(axis=0), out=np.zeros_like(each), where=each > 0)
-        for each in own
-    ]
+    own = np.stack([sides.by_cluster(weight * side) for side in (treated, ~treated)])
+    total = own.sum(axis=1, keepdims=True)
+    share = np.divide(own / sides.copies, total, out=np.zeros_like(own), where=own > 0)
     # A side whose influence is nowhere is one cluster, which is its own mean.
-    numbers = [np.rint(np.sum((h > 0) * sides.copies, axis=0)).astype(np.int64) for h in share]
-    clusters = np.maximum(np.stack(numbers), 1)
-    squares = np.array([np.where(h.any(axis=0), np.sum(h**2 * sides.copies, axis=0), 1.0) for h in share])
-    degrees = clusters.sum(axis=0) - 2
+    clusters = np.maximum(np.rint(np.sum((share > 0) * sides.copies, axis=1)), 1).astype(np.int64)
+    squares = np.where(share.any(axis=1), np.sum(share**2 * sides.copies, axis=1), 1.0)
     expected = np.sum(clusters * (1 + squares) - 2, axis=0)
     spread = np.sqrt(squares.sum(axis=0) / np.maximum(expected, 1))
     by_unit = np.where(treated, *(h[sides.cluster] for h in share))
     factor = np.divide(spread, by_unit, out=np.zeros_like(by_unit), where=by_unit > 0)
-    return Leverage(factor, clusters, np.asarray(degrees > 0))
+    return Leverage(factor, clusters, clusters.sum(axis=0) > 2)
 
 
 def _factor(own: FloatArray, total: FloatArray) -> FloatArray:

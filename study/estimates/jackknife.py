@@ -302,13 +302,11 @@ def _pooled(influence: FloatArray, sides: Sides) -> Leverage:
     treated = counted > 0
     weight = np.where(treated, counted, 1.0) * sides.weights[:, None] * sides.present(influence)
     own = np.stack([sides.by_cluster(weight * side) for side in (treated, ~treated)])
-    total = own.sum(axis=1, keepdims=True)
-    share = np.divide(own / sides.copies, total, out=np.zeros_like(own), where=own > 0)
+    share = own / np.where(own > 0, own.sum(axis=1, keepdims=True) * sides.copies, 1.0)
     # A side whose influence is nowhere is one cluster, which is its own mean.
     clusters = np.maximum(np.rint(np.sum((share > 0) * sides.copies, axis=1)), 1).astype(np.int64)
     squares = np.where(share.any(axis=1), np.sum(share**2 * sides.copies, axis=1), 1.0)
-    expected = np.sum(clusters * (1 + squares) - 2, axis=0)
-    spread = np.sqrt(squares.sum(axis=0) / np.maximum(expected, 1))
+    spread = np.sqrt(squares.sum(axis=0) / np.maximum(np.sum(clusters * (1 + squares) - 2, axis=0), 1))
     by_unit = np.where(treated, *(h[sides.cluster] for h in share))
     factor = np.divide(spread, by_unit, out=np.zeros_like(by_unit), where=by_unit > 0)
     return Leverage(factor, clusters, clusters.sum(axis=0) > 2)

@@ -172,7 +172,7 @@ def dml_panel(
         for units without a row; standard errors "CR0". Within one repetition they are doubleml's clustered
         ones where the folds hold equally many clusters; where they do not, doubleml weights the folds
         equally, and this design the rows. "Proportional" divides by the mean outcome of the treated
-        cells (in first differences those at the changes of treatment), less theta.
+        cells in rows (in first differences those at the changes of treatment), less theta.
 
     Raises
     ------

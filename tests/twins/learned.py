@@ -446,7 +446,7 @@ def dml_panel(sample: Sample, approach: str = "first_differences", **options: An
             {(i, t if c > 0 else t - 1) for i, t, c in zip(unit, period, treatment, strict=True) if c}
         )
     else:
-        cells = list(zip(*np.nonzero((d == 1) & ~np.isnan(y)), strict=True))
+        cells = [(i, t) for i, t in zip(unit, period, strict=True) if d[i, t] == 1]
     who, when = np.array(cells, dtype=int).reshape(-1, 2).T
 
     def mean(weights: Array) -> Array:

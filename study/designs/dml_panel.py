@@ -172,7 +172,7 @@ def dml_panel(
         for units without a row; standard errors "CR0". Within one repetition they are doubleml's clustered
         ones where the folds hold equally many clusters; where they do not, doubleml weights the folds
         equally, and this design the rows. "Proportional" divides by the mean outcome of the treated
-        cells (in first differences those at the changes of treatment), less theta.
+        cells in rows (in first differences those at the changes of treatment), less theta.
 
     Raises
     ------
@@ -273,10 +273,9 @@ def changes(sample: Sample) -> PanelRows:
     """Return the first differences of a sample, by unit and then period, numbered 0 for the second period."""
     outcome, treatment = np.diff(sample.y, axis=1), np.diff(sample.treatment, axis=1)
     unit, period = np.nonzero(~np.isnan(outcome) & ~np.isnan(treatment))
-    blocks = (sample.x_baseline[unit], sample.x_varying[unit, period], sample.x_varying[unit, period + 1])
     used = np.zeros(sample.y.shape, dtype=bool)
     used[unit, period] = used[unit, period + 1] = True
-    x = distinct_columns(np.hstack(blocks))
+    x = distinct_columns(np.hstack([sample.x_varying[unit, period], sample.x_varying[unit, period + 1]]))
     changed = treatment[unit, period]
     return PanelRows(unit, period, outcome[unit, period], changed, x, changed != 0, used)
 
@@ -301,7 +300,7 @@ def levels(sample: Sample) -> PanelRows:
 
 
 def distinct_columns(x: FloatArray) -> FloatArray:
-    """Leave out columns that repeat an earlier one: covariates that are fixed in time come three times."""
+    """Leave out columns that repeat an earlier one: covariates that are fixed in time come twice."""
     repeats = [np.all(x[:, :k] == x[:, [k]], axis=0).any() for k in range(x.shape[1])]
     return x[:, np.logical_not(repeats)]
 

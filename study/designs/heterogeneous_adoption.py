@@ -86,9 +86,10 @@ def heterogeneous_adoption(
     -------
     Estimate
         One term for each event time, ascending, the reference among them, each bias-corrected, so that intervals are
-        centred on it. A placebo l periods before F-1 is per unit of the dose of event time l-1. The default errors
-        leave each unit (or cluster) out at the bandwidth of the full sample; "CR0" with variance="robust" is the
-        package's. Notes say what the bandwidths hold, and the estimates without bias correction.
+        centred on it. A placebo l periods before F-1 ("linear": F-2) is per unit of the dose of event time l-1. The
+        default errors leave each unit (or cluster) out at the bandwidth of the full sample; "CR0" with
+        variance="robust" is the package's. Notes say what the bandwidths hold, and the estimates without bias
+        correction.
 
     Raises
     ------

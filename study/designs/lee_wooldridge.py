@@ -45,7 +45,8 @@ def lee_wooldridge(
         "detrend" allows each unit a linear trend of its own, and needs two periods before treatment.
     variance : {"sampling", "OLS", "HC0", "HC1", "HC2", "HC3", "HC4"}
         The delta method, or the regression's own errors given covariates: of equal variance, or one of MacKinnon and
-        White's (1985) and Cribari-Neto's (2004). They are those under the published convention, "CR0". Without
+        White's (1985) and Cribari-Neto's (2004). They are those under the published convention, "CR0". "OLS" is of one
+        regression, and not of averages over cohorts, whose regressions share comparison units: a note says so. Without
         covariates the default's convention "jackknife" is HC3, and "pooled" OLS with its t(N - 2). That is exact for
         one cohort if errors are normal and vary alike, however few units are treated.
 
@@ -98,10 +99,14 @@ def lee_wooldridge(
         rows = (treated | c.compared_now) & (why == "")[:, None]
         used[:, c.now] |= rows.T
         used[:, :start] |= np.any(rows, axis=0)[:, None]
+    of_one = variance != "OLS" or len(sample.cohorts) == 1
+    notes = (
+        [] if of_one else ['variance="OLS" is wrong for averages over several cohorts; take "HC3" for these']
+    )
     of_treated = means.pooled(means.cells(cells.cohort, cells.now))
     size, errors = means.sizes(cells.cohort, cells.now), Influence.of(influence.T)
     effects = Effects(estimate, errors, *of_treated, size, reasons, int(used.sum()))
-    return effects_in_cells(DESIGN, sample, cells, effects, [], against="all_before")
+    return effects_in_cells(DESIGN, sample, cells, effects, notes, against="all_before")
 
 
 def transformed(y: FloatArray, start: int, transform: Transform) -> FloatArray:

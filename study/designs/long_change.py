@@ -119,6 +119,7 @@ def long_change(sample: Sample, before: int, after: int, who: str) -> LongChange
             "the window, so there is nothing to explain; name another outcome or window."
         )
     left_out = sample.n_units - len(unit)
+    note = f"{counted(left_out, 'unit')} left out: not seen throughout both ends of the window"
     first, last = (
         "-".join(dict.fromkeys(map(sample.period_name, end[[0, -1]])))
         for end in (periods[:before], periods[-after:])
@@ -129,8 +130,6 @@ def long_change(sample: Sample, before: int, after: int, who: str) -> LongChange
         at_end + level,
         (start[unit] <= periods[-1]).astype(float),
         sample.x_baseline[unit],
-        (f"{counted(left_out, 'unit')} left out: not seen throughout both ends of the window",)
-        if left_out
-        else (),
+        (note,) if left_out else (),
         f"the change from {first} to {last}",
     )

@@ -263,9 +263,12 @@ def aggregate(
     if estimate.at is not None and to in curve:
         return estimate.select(np.isfinite(estimate.at))
     estimate = estimate.of_no_dose
-    kind = to.removesuffix("_average")
+    kind, made = to.removesuffix("_average"), to in estimate.terms
+    ends = (horizon is None or to == "event_average") and (balance is None or kind == "event")
+    if not ends or (made and (horizon, balance) != (None, None)):
+        raise QuestionError(f'aggregate: this "{to}" takes no such horizon or balance; leave it out.')
     label = {"event": "event_time", "cohort": "cohort", "calendar": "period"}.get(to)
-    if to in estimate.terms:  # an average that the design itself made
+    if made:  # by the design itself, or before
         return estimate.select(np.array(estimate.terms) == to)
     labelled = [name for name in LABELS if not np.isnan(getattr(estimate, name)).all()]
     if balance is None and labelled == [label]:

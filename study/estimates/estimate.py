@@ -866,7 +866,7 @@ class Estimate(Described):
         Raises
         ------
         QuestionError
-            If the estimate's terms do not have the labels that the average needs.
+            If terms do not have the labels that the average needs, or it takes no horizon or balance.
 
         Examples
         --------

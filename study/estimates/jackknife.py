@@ -289,9 +289,10 @@ def pooled(influence: Influence, sides: Sides) -> Leverage:
 
     With h_c the share of cluster c in the weight of its side, its influence over n is h_c times what its mean is away
     from that of the side. If these means vary by the same sigma^2 on both sides, with which the variance of the
-    contrast is sigma^2 sum h_c^2, their squares over C - 2 estimate it, with one treated cluster too; for means of
-    normal outcomes the t test is exact (Lee and Wooldridge 2025). They do if all treated clusters have one date. With
-    several, a comparison cluster's mean is of changes that are averaged over dates, which vary less.
+    contrast is sigma^2 sum h_c^2, their squares add up to m - 2 + m sum h_c^2 times sigma^2 on a side of m clusters,
+    m - 1 where these weigh alike, and estimate it with one treated cluster too; for means of normal outcomes the t test
+    is exact then (Lee and Wooldridge 2025). They do if all treated clusters have one date. With several, a comparison
+    cluster's mean is of changes that are averaged over dates, which vary less.
     """
     return _in_blocks(_pooled, influence, sides)
 
@@ -300,20 +301,15 @@ def _pooled(influence: FloatArray, sides: Sides) -> Leverage:
     counted = sides.treated[sides.group]
     treated = counted > 0
     weight = np.where(treated, counted, 1.0) * sides.weights[:, None] * sides.present(influence)
-    own = [sides.by_cluster(weight * side) for side in (treated, ~treated)]
-    share = [
-        np.divide(each / sides.copies, each.sum(axis=0), out=np.zeros_like(each), where=each > 0)
-        for each in own
-    ]
+    own = np.stack([sides.by_cluster(weight * side) for side in (treated, ~treated)])
+    share = own / np.where(own > 0, own.sum(axis=1, keepdims=True) * sides.copies, 1.0)
     # A side whose influence is nowhere is one cluster, which is its own mean.
-    numbers = [np.rint(np.sum((h > 0) * sides.copies, axis=0)).astype(np.int64) for h in share]
-    clusters = np.maximum(np.stack(numbers), 1)
-    squares = sum(np.where(h.any(axis=0), np.sum(h**2 * sides.copies, axis=0), 1.0) for h in share)
-    degrees = clusters.sum(axis=0) - 2
-    spread = np.sqrt(squares / np.maximum(degrees, 1))
+    clusters = np.maximum(np.rint(np.sum((share > 0) * sides.copies, axis=1)), 1).astype(np.int64)
+    squares = np.where(share.any(axis=1), np.sum(share**2 * sides.copies, axis=1), 1.0)
+    spread = np.sqrt(squares.sum(axis=0) / np.maximum(np.sum(clusters * (1 + squares) - 2, axis=0), 1))
     by_unit = np.where(treated, *(h[sides.cluster] for h in share))
     factor = np.divide(spread, by_unit, out=np.zeros_like(by_unit), where=by_unit > 0)
-    return Leverage(factor, clusters, np.asarray(degrees > 0))
+    return Leverage(factor, clusters, clusters.sum(axis=0) > 2)
 
 
 def _factor(own: FloatArray, total: FloatArray) -> FloatArray:

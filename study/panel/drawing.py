@@ -503,11 +503,11 @@ def refuse_names(question: Question, panel: Panel) -> None:
             f"Question: {question.event} has no dates, so there is no first treated period to take {question.dose} in; "
             "leave dose out: an event that is a dose is its own."
         )
-    cohorts = question.balance is not None or question.cohort_width > 1
+    cohorts = question.balance is not None or max(question.cohort_width, question.min_cohort_size or 1) > 1
     if question.event not in panel.first_treated and cohorts:
         raise QuestionError(
-            f"Question: {question.event} is not absorbing, so it has no cohorts to balance or to pool; leave balance "
-            "and cohort_width out."
+            f"Question: {question.event} is not absorbing, so it has no cohorts to balance, pool or count; leave "
+            "balance, cohort_width and min_cohort_size out."
         )
 
 

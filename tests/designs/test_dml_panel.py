@@ -407,9 +407,11 @@ def test_units_without_two_periods_running_have_no_influence_and_are_counted():
     assert "1 unit left out: not seen in two periods" in fit.notes[0]
 
 
-def test_covariates_that_are_fixed_in_time_enter_once():
-    rows = changes(ask("first", "x1", "x3").sample(panel(long_table())))
-    assert rows.covariates.shape[1] == 1 + 3
+def test_covariates_that_are_fixed_in_time_enter_once_and_others_by_their_values_in_both_periods():
+    sample = ask("first", "x1", "x3").sample(panel(long_table()))
+    rows, moving = changes(sample), sample.x_by_period[1]
+    before, now = moving[rows.unit, rows.period], moving[rows.unit, rows.period + 1]
+    np.testing.assert_array_equal(rows.covariates.T, [sample.x_baseline[rows.unit, 0], before, now])
 
 
 def few_switchers(table):

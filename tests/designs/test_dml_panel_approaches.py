@@ -57,20 +57,16 @@ class LessPeriodMeans(RegressorMixin, BaseEstimator):
 class OfColumns(RegressorMixin, BaseEstimator):
     """Least squares on two columns: a covariate and its lag or mean, without the period."""
 
-    def __init__(self, first=0):
-        self.first = first
-
     def fit(self, x, y):
-        self.model_ = LinearRegression().fit(x[:, self.first : self.first + 2], y)
+        self.model_ = LinearRegression().fit(x[:, :2], y)
         return self
 
     def predict(self, x):
-        return self.model_.predict(x[:, self.first : self.first + 2])
+        return self.model_.predict(x[:, :2])
 
 
-# In first differences the covariate's first value comes before its values in both periods.
 OURS = {
-    "first_differences": OfColumns(1),
+    "first_differences": OfColumns(),
     "within": Within(),
     "correlated_random_effects": OfColumns(),
 }

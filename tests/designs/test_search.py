@@ -128,7 +128,13 @@ CASES = [
     Case("dml_panel", learned.dml_panel, LEARNED | {"approach": ("within",)}, MANY, 1e-7),
     Case("dml_panel", learned.dml_panel, LEARNED | {"approach": ("correlated_random_effects",)}, MANY, 1e-7),
     Case("dml_did", learned.dml_did, LEARNED | PROPENSITY | {"variance": VARIANCE}, MANY, 1e-7),
-    Case("dml_stacked", learned.dml_stacked, LEARNED | PROPENSITY | {"folds": (1, 2, 3)}, MANY, 1e-7),
+    Case(
+        "dml_stacked",
+        learned.dml_stacked,
+        LEARNED | PROPENSITY | {"folds": (1, 2, 3), "before": (None, None, 2), "after": (None, None, 1)},
+        MANY,
+        1e-7,
+    ),
     Case("dml_irm", learned.dml_irm, LEARNED | PROPENSITY | ENDS | {"effect": ("att",)}, MANY, 1e-7),
     Case("dml_irm", learned.dml_irm, LEARNED | PROPENSITY | ENDS | {"effect": ("ate",)}, MANY, 1e-7),
     Case(

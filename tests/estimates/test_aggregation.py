@@ -121,6 +121,16 @@ def test_an_effect_over_a_mean_that_is_not_positive_has_no_value() -> None:
     assert not fit.varies.any()
 
 
+@pytest.mark.parametrize(
+    ("to", "asked"),
+    [("event", {"horizon": 1}), ("cohort_average", {"horizon": 1}), ("treated_average", {"balance": 1})],
+)
+def test_a_horizon_or_balance_is_not_passed_over(fit: Estimate, to: str, asked: dict[str, int]) -> None:
+    for made, kind in ((fit, to), (fit.aggregate("event_average"), "event_average")):
+        with pytest.raises(QuestionError, match=f'aggregate: this "{kind}" takes no such horizon or balance'):
+            made.aggregate(kind, **asked)
+
+
 def test_an_average_that_a_design_s_terms_cannot_form_is_refused() -> None:
     panel, question = simulated.panel(n=80), Question("y", "event")
     dynamic = estimate(panel, question, "event_study")

@@ -555,6 +555,23 @@ def test_the_pooled_test_of_one_date_is_students_t_test_of_two_groups(treated: i
     assert np.isnan(alone.std_error[0])
 
 
+@pytest.mark.parametrize("treated", [1, 3])
+def test_a_pooled_variance_is_that_of_clusters_that_vary_alike_whatever_they_weigh(treated: int) -> None:
+    share = np.array([1, 6, 2, 9, 1, 1, 2, 4])
+    cluster = np.repeat(np.arange(8), share)
+    panel = simulated.subset(simulated.panel(n=40), np.arange(40) < share.sum())
+    first, label = np.where(cluster < treated, 5.0, np.nan), np.array([f"c{c}" for c in cluster])
+    panel = replace(panel, first_treated={"event": first}, attributes={"state": label})
+    variance = 0.0
+    # What a sum of squares is on average: its values at orthonormal changes of the clusters, added up.
+    for change in np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0]:
+        one = replace(panel, outcomes={"y": change[cluster][:, None] * (simulated.PERIODS >= 5.0)})
+        fit = estimate(one, NEVER.replace(cluster="state"), "callaway_santanna").headline
+        variance += fit.under("pooled").std_error[0] ** 2
+    sides = share[:treated], share[treated:]
+    assert variance == pytest.approx(sum(np.sum((side / side.sum()) ** 2) for side in sides), rel=1e-9)
+
+
 def test_pooled_tests_have_as_many_degrees_of_freedom_as_clusters_of_the_term_less_two() -> None:
     first = np.repeat([4.0, 5.0, 6.0, np.nan], [6, 4, 2, 28])
     fit = estimate(replace(few(units=40), first_treated={"event": first}), NEVER).under("pooled")

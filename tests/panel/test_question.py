@@ -222,10 +222,12 @@ def test_an_event_that_switches_off_has_no_date_to_move() -> None:
         QuestionError, match="grant is not absorbing, so lag and anticipation have no date to move"
     ):
         Question("y", "grant", lag=1).sample(panel)
-    with pytest.raises(
-        QuestionError, match="grant is not absorbing, so it has no cohorts to balance or to pool"
-    ):
-        Question("y", "grant", cohort_width=2).sample(panel)
+    assert Question("y", "grant", min_cohort_size=1).sample(panel).n_units == 2
+    for cohorts in ({"cohort_width": 2}, {"min_cohort_size": 2}):
+        with pytest.raises(
+            QuestionError, match="grant is not absorbing, so it has no cohorts to balance, pool or count"
+        ):
+            Question("y", "grant", **cohorts).sample(panel)
 
 
 def test_a_table_of_a_plan_makes_a_question_or_names_the_key_that_is_wrong() -> None:

@@ -393,7 +393,7 @@ def dml_panel(sample: Sample, approach: str = "first_differences", **options: An
                     t,
                     y[i, t] - y[i, t - 1],
                     d[i, t] - d[i, t - 1],
-                    [*sample.x_baseline[i], *x[i, t - 1], *x[i, t]],
+                    [*x[i, t - 1], *x[i, t]],
                 )
                 for t in own
                 if t - 1 in own
@@ -401,7 +401,7 @@ def dml_panel(sample: Sample, approach: str = "first_differences", **options: An
         elif len(own) > 1:
             rows += [(i, t, y[i, t], d[i, t], [*x[i, t], *x[i, own].mean(axis=0)]) for t in own]
     unit, period, outcome, treatment = (np.array(column) for column in list(zip(*rows, strict=True))[:4])
-    # A covariate that is fixed in time comes several times; floating means of it are the same number.
+    # A covariate that is fixed in time comes twice; floating means of it are the same number.
     full = np.array([row[4] for row in rows]).reshape(len(rows), -1)
     kept: list[int] = []
     for c in range(full.shape[1]):
@@ -446,7 +446,7 @@ def dml_panel(sample: Sample, approach: str = "first_differences", **options: An
             {(i, t if c > 0 else t - 1) for i, t, c in zip(unit, period, treatment, strict=True) if c}
         )
     else:
-        cells = list(zip(*np.nonzero((d == 1) & ~np.isnan(y)), strict=True))
+        cells = [(i, t) for i, t in zip(unit, period, strict=True) if d[i, t] == 1]
     who, when = np.array(cells, dtype=int).reshape(-1, 2).T
 
     def mean(weights: Array) -> Array:

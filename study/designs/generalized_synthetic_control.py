@@ -107,9 +107,10 @@ def generalized_synthetic_control(
     -------
     Estimate
         One term for each cohort and period from treatment on; "CR1" standard errors, which are the jackknife's over
-        units with the number of factors held. With a cohort of one unit and ``min_cohort_size=1`` there are no standard
-        errors but by bootstrap. In-sample residuals before treatment are what the loadings make small, and are no
-        terms; matrix_completion has leads, for which periods are held out.
+        units with the number of factors held; the default errors leave a cluster of several units out as a mean of its
+        side would lose it. With a cohort of one unit and ``min_cohort_size=1`` there are no standard errors but by
+        bootstrap. In-sample residuals before treatment are what the loadings make small, and are no terms;
+        matrix_completion has leads, for which periods are held out.
 
     Raises
     ------

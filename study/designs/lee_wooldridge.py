@@ -99,10 +99,8 @@ def lee_wooldridge(
         rows = (treated | c.compared_now) & (why == "")[:, None]
         used[:, c.now] |= rows.T
         used[:, :start] |= np.any(rows, axis=0)[:, None]
-    of_one = variance != "OLS" or len(sample.cohorts) == 1
-    notes = (
-        [] if of_one else ['variance="OLS" is wrong for averages over several cohorts; take "HC3" for these']
-    )
+    of_several = variance == "OLS" and len(sample.cohorts) > 1
+    notes = ['variance="OLS" does not hold for averages over several cohorts; "HC3" does'] * of_several
     of_treated = means.pooled(means.cells(cells.cohort, cells.now))
     size, errors = means.sizes(cells.cohort, cells.now), Influence.of(influence.T)
     effects = Effects(estimate, errors, *of_treated, size, reasons, int(used.sum()))

@@ -12,7 +12,14 @@ from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
 from study.designs import COMMON, Assumes, Estimand, PredictionErrors, Supports, design
 from study.designs.did_cells import Cells, Effects, effects_in_cells, refuse_no_effect
 from study.designs.imputation import NO_CARRY_OVER
-from study.estimates import Estimate, LeftOut, event_time_effects, refuse_single_units, single_events
+from study.estimates import (
+    Estimate,
+    LeftOut,
+    clusters_left_out,
+    event_time_effects,
+    refuse_single_units,
+    single_events,
+)
 from study.panel import Sample, since_onset
 
 # Where iterations end: by what share of itself a step still moves FF', and how many there may be.
@@ -574,7 +581,8 @@ def matrix_completion(
     Estimate
         One term for each cohort and period from treatment on, then the leads; for a treatment that ends, one for each
         number of periods since it began. "CR1" standard errors, which are the jackknife's over units with the penalty
-        or the number of factors held.
+        or the number of factors held; the default errors leave a cluster of several units out as a mean of its side
+        would lose it.
 
     Raises
     ------
@@ -627,11 +635,11 @@ def matrix_completion(
     if not absorbing:
         times = codes.astype(float)
         fields |= {"treated": weights, "notes": (NO_CARRY_OVER, *notes, *single_events(times, size))}
-        return event_time_effects(sample, times, effect, level, mean, of_outcome, **fields)
+        return clusters_left_out(event_time_effects(sample, times, effect, level, mean, of_outcome, **fields))
     group, now = np.divmod(codes, len(sample.periods))
     cells = Cells(sample.cohorts[group], sample.periods[now].astype(float), now, np.full(len(now), -1))
     found = Effects(effect, level, mean, of_outcome, size, np.full(len(now), "", dtype=object))
-    return effects_in_cells(NAME, sample, cells, found, notes, **fields)
+    return clusters_left_out(effects_in_cells(NAME, sample, cells, found, notes, **fields))
 
 
 class _Part(NamedTuple):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from study.core import FloatArray, Influence, IntArray, QuestionError
-from study.estimates import Estimate, LeftOut, group_time_effects, refuse_single_units
+from study.estimates import Estimate, LeftOut, clusters_left_out, group_time_effects, refuse_single_units
 from study.panel import Sample
 
 
@@ -165,7 +165,7 @@ def estimate_blocks(
         untreated = _pseudo_values(sample, parts, of_untreated)
     n_units = np.repeat([len(block.rows) for block in parts], length)
     factor, estimable = n_units / (n_units - 1), (clusters.min(axis=0) >= 2) & (not why)
-    return group_time_effects(
+    by_unit = group_time_effects(
         sample,
         cohort,
         np.concatenate(after).astype(float),
@@ -181,6 +181,7 @@ def estimate_blocks(
         against="all_before",
         replicates=replicates,
     )
+    return clusters_left_out(by_unit)
 
 
 def refuse_clusters(sample: Sample, design: str, inference: str) -> None:

@@ -102,7 +102,8 @@ def synthetic_did(
     -------
     Estimate
         One term for each cohort and period from treatment on, and for the leads; "CR1" standard errors are Algorithm
-        3's. ``aggregate("treated_average")`` weights cohorts by treated unit-periods, as in the paper's appendix on
+        3's. The default errors leave a cluster of several units out as a mean of its side would lose it.
+        ``aggregate("treated_average")`` weights cohorts by treated unit-periods, as in the paper's appendix on
         staggered adoption. With a cohort of one unit and ``min_cohort_size=1`` there are no standard errors but by
         placebo.
 

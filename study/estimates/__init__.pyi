@@ -1,5 +1,6 @@
 from .aggregation import CohortMeans as CohortMeans
 from .aggregation import balanced as balanced
+from .aggregation import clusters_left_out as clusters_left_out
 from .aggregation import coefficients as coefficients
 from .aggregation import cohort_means as cohort_means
 from .aggregation import event_effects as event_effects

@@ -542,6 +542,21 @@ def _left_out_with_shares(
     return LeftOut(level, untreated[0] if untreated else None, of_sides.clusters, estimable)
 
 
+def clusters_left_out(fit: Estimate) -> Estimate:
+    """Return an estimate whose design leaves units out as one that leaves their clusters out.
+
+    A mean of m units loses the deviation of one over m - 1 with it, and with m_c of them their sum over m - m_c; that
+    is taken to hold for each side of the contrast.
+    """
+    sides, left = fit.sides, fit.left_out
+    if left is None or left.untreated is None or sides.by_unit:
+        return fit
+    units = sides._replace(cluster=np.arange(len(sides.cluster)))
+    alone, together = (leverage(fit.level_influence, each).factor for each in (units, sides))
+    level, untreated = (part.dense() * together / alone[sides.group] for part in (left.level, left.untreated))
+    return replace(fit, left_out=left._replace(level=Influence.of(level), untreated=Influence.of(untreated)))
+
+
 def coefficients(
     sample: Sample,
     terms: tuple[str, ...],

@@ -257,6 +257,20 @@ def test_an_effect_rests_on_the_clusters_of_both_sides() -> None:
     )
 
 
+@pytest.mark.parametrize("design", ["matrix_completion", "generalized_synthetic_control"])
+def test_without_factors_errors_by_clusters_of_several_units_are_those_of_leaving_them_out(
+    design: str,
+) -> None:
+    panel = few(40)
+    # Some clusters have units on both sides, and they are of unlike size.
+    panel = replace(panel, attributes={"state": np.array([f"s{k}" for k in np.arange(40) % 11 // 2])})
+    question = QUESTION.replace(cluster="state")
+    exact, ours = estimate(panel, question, "imputation"), estimate(panel, question, design, factors=0)
+    for of in (lambda fit: fit.headline, lambda fit: fit.select(np.isin(fit.event_time, [0, 1, 2]))):
+        np.testing.assert_allclose(of(ours).std_error, of(exact).std_error, rtol=1e-8)
+        np.testing.assert_allclose(of(ours).degrees_of_freedom, of(exact).degrees_of_freedom, rtol=1e-6)
+
+
 def test_comparison_units_can_stand_for_treated_ones() -> None:
     part = one_block(few(40), QUESTION)
     moved = part.among(np.array([3, 1]), np.array([0, 2, 4]))

@@ -543,8 +543,8 @@ def exhibit(title: str, section: Part) -> Callable[[Callable[[Setting], Iterator
     return register
 
 
-def find_exhibit(name: str) -> Exhibit:
-    """Return an exhibit by name, which is that of its file and of its function.
+def find_exhibit(name: str, source: str = "study.toml") -> Exhibit:
+    """Return an exhibit by name, which is that of its file and of its function, for the plan of a file of some name.
 
     Raises
     ------
@@ -553,7 +553,7 @@ def find_exhibit(name: str) -> Exhibit:
     """
     files = pkgutil.iter_modules([str(Path(__file__).parent)])
     names = [module.name for module in files if module.name != "exhibit"]
-    refuse_unknown("exhibit", name, names, "study.toml, exhibits")
+    refuse_unknown("exhibit", name, names, f"{source}, exhibits")
     import_module(f"study.paper.exhibits.{name}")
     return REGISTERED[name]
 

@@ -188,6 +188,7 @@ def _key(text: str, categories: Sequence[str]) -> tuple[tuple[str, ...], tuple[f
 
 # Periods that one whole number says whether they are seen, a bit each; more bits are no plain integers to every engine.
 BITS = 30
+COMMA = r"^[+-]?\d+,\d+$"  # a number as much of Europe writes it, and no label
 NO_NUMBER = ("", "na", "nan", "<na>", "none", "nat")
 TRUTH = {"true": 1.0, "false": 0.0}
 # What other packages write for never, beside an empty cell and 0.
@@ -384,7 +385,7 @@ class Rows:
             return False
         values, bad, _ = self.compact(column)
         if np.isnan(values).all():
-            return bool(bad.any())
+            return bool(bad.any()) and not any(re.match(COMMA, name) for name in self.labels(column)[0])
         words = self.table.attrs.get(VALUE_LABELS, {}).get(column, {})
         numbers = {*values[~np.isnan(values)]} if words else set()  # a column of millions is no set in vain
         return len(numbers) > 2 and numbers <= words.keys()

@@ -59,6 +59,12 @@ def test_validate_prints_the_profile_of_any_file(own):
     assert "Not dml_iv, iv: the question has no instrument.\n" in done.stdout
 
 
+def test_validate_says_how_a_word_for_never_is_read(own):
+    pd.read_stata(own / "my.dta").replace("none", "nie").to_csv(own / "my.csv", index=False)
+    done = command("validate", "my.csv", *DATED, cwd=own)
+    assert "or empty for never, or the one word or number for it that --never names; 160 lines" in done.stdout
+
+
 def test_columns_are_named_with_commas(own):
     roles = (*ROLES[:4], "--outcome", "papers,late", "--attribute", "field,lab", *ROLES[6:])
     data = pd.read_stata(own / "my.dta")

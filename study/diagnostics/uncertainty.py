@@ -32,7 +32,9 @@ from study.panel import Sample, Scale
 RANDOMIZATION = "randomization of event dates"
 CLUSTERED = "clustered by {}"
 FEW_TREATED = "errors of comparison units"
-SHARES_GIVEN = "CR3 and the wild cluster bootstrap take cohorts' shares as given, which other intervals estimate."
+SHARES_GIVEN = (
+    "CR3 and the wild cluster bootstrap take cohorts' shares as given, which other intervals estimate."
+)
 SMALL = 0.1  # standard deviation between seeds, of the standard error
 
 

@@ -15,6 +15,7 @@ from study.estimates import NONE, Effect, pre_test
 from study.panel import Scale
 from study.paper import Part, Piece, Plan, Result, Row, Setting, answer, draw, estimate_command, exhibit
 from study.paper.exhibits.composition import counts
+from study.paper.exhibits.exhibit import refusals
 from study.report import A_DASH, COLUMNS, LETTERS, REFUSED, Cell, Column, Line, Table, cells, lettered
 
 LINE = 22
@@ -63,7 +64,7 @@ def event_studies(setting: Setting) -> Iterator[Piece]:
     rows = product(plan.scales, shown_rows(plan))
     answers = {(scale, row.label): _answer(setting, scale, row) for scale, row in rows}
     drawn = {key: result for key, result in answers.items() if result.path}
-    refused = sorted({note for key, result in answers.items() if key not in drawn for note in result.notes})
+    refused = refusals(result for key, result in answers.items() if key not in drawn)
     if not drawn:
         return
     leads = pd.DataFrame.from_dict({key: leads_of(setting, r) for key, r in drawn.items()}, orient="index")

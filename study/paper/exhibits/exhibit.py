@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pkgutil
+import re
 import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -560,7 +561,12 @@ def find_exhibit(name: str, source: str = "study.toml") -> Exhibit:
 
 def refusals(results: Iterable[Result]) -> list[str]:
     """Return the reason of each refusal once."""
-    return sorted({note for r in results if r.headline is None for note in r.notes})
+    return sorted({reason(note) for r in results if r.headline is None for note in r.notes})
+
+
+def reason(why: str) -> str:
+    """Return a refusal without the designs that can answer, which are for who types and not for who reads."""
+    return re.sub(r"; [a-z_, ]+ can\.", ".", why)
 
 
 def cell_of(column: Column, value: float, scale: Scale | None = None) -> Cell:

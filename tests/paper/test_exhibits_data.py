@@ -20,7 +20,7 @@ from plans import PLAN
 
 import study
 from study.designs import Estimand, find_design
-from study.estimates import Effect
+from study.estimates import NONE, Effect
 from study.figures import Group, adoption_windows, drawing
 from study.figures import paths as figures
 from study.paper import run as running
@@ -466,6 +466,12 @@ def test_reasons_on_the_page_do_not_list_the_designs_that_can_answer(simulated):
     why = "stacked: it cannot answer a question with covariates; imputation, twfe can."
     refused = replace(next(iter(simulated.results.values())), headline=None, notes=(why,))
     assert exhibit.refusals([refused]) == ["stacked: it cannot answer a question with covariates."]
+
+
+def test_where_no_design_has_effects_before_the_event_no_sentence_tests_them(simulated):
+    result = replace(next(iter(simulated.results.values())), path=(), pre_test=NONE)
+    leads = {(scale, "A"): event_studies.leads_of(simulated, result) for scale in simulated.plan.scales}
+    assert not [*event_studies._sentences(simulated, pd.DataFrame.from_dict(leads, orient="index"))]
 
 
 def test_effects_on_another_base_are_drawn_hollow_and_apart(drawings):

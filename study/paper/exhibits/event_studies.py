@@ -249,8 +249,8 @@ def _numbers(setting: Setting, answers: Answers, leads: pd.DataFrame) -> Iterato
 
 def _sentences(setting: Setting, leads: pd.DataFrame) -> Iterator[str]:
     size, every = 1 - setting.plan.level, leads[leads["leads_rank"] > 0].rename_axis(["scale", "label"])
-    for scale, title in setting.plan.scales.items():
-        tested = every.xs(scale, level="scale")
+    for scale, of_scale in every.groupby(level="scale", sort=False):
+        title, tested = setting.plan.scales[scale], of_scale.droplevel("scale")
         rejecting, inside = (tested.index[tested[p] < size] for p in ("leads_p_largest", "window_p_largest"))
         named, named_inside = (f" ({', '.join(own)})" if len(own) else "" for own in (rejecting, inside))
         by_wald, tests = (tested["leads_p_wald"] < size).sum(), (tested["window_rank"] > 0).sum()
@@ -259,4 +259,5 @@ def _sentences(setting: Setting, leads: pd.DataFrame) -> Iterator[str]:
             f"{len(rejecting)} of {len(tested)} designs{named}. Wald's test rejects in {by_wald}. Of the effects from "
             f"{setting.plan.window[0]} on the largest t rejects in {len(inside)} of {tests}{named_inside}."
         )
-    yield "A test that does not reject does not show that trends were parallel: its power is in the verdicts."
+    if len(every):
+        yield "A test that does not reject does not show that trends were parallel: its power is in the verdicts."

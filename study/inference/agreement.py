@@ -172,7 +172,8 @@ def kind(fit: Estimate) -> str:
     # Where treatment may end, effects against a period before it are of the path since, others of treated periods.
     whole_path = fit.sample.first_treated is None and fit.reference.any()
     since = " since the first switch, those without treatment included" if whole_path else ""
-    return f"{of}{average} over event {over} {words}{fixed}{since}"
+    per_unit = ", per unit of treatment since then" if fit.options.get("normalized") else ""
+    return f"{of}{average} over event {over} {words}{fixed}{since}{per_unit}"
 
 
 def _alike(fits: Mapping[str, Estimate], force: bool) -> tuple[list[str], list[str]]:

@@ -457,6 +457,12 @@ def test_effects_since_a_first_switch_are_not_compared_with_those_of_treated_per
     assert "since the first switch, those without treatment included" in sentence(found, "Not compared")
 
 
+def test_effects_per_unit_of_treatment_are_not_compared_with_effects() -> None:
+    designs = ["callaway_santanna", ("dcdh", {"normalized": True})]
+    found = compare(simulated.panel(40), Question("y", "event", min_cohort_size=1), designs, draws=99)
+    assert "per unit of treatment" in sentence(found, "Not compared")
+
+
 @pytest.mark.parametrize("comparison", ["never_treated", "not_yet_treated"])
 def test_equal_estimators_are_equal_also_where_they_leave_units_out_in_other_ways(comparison: str) -> None:
     question = QUESTION.replace(comparison=comparison)

@@ -173,7 +173,9 @@ def kind(fit: Estimate) -> str:
     whole_path = fit.sample.first_treated is None and fit.reference.any()
     since = " since the first switch, those without treatment included" if whole_path else ""
     per_unit = ", per unit of treatment since then" if fit.options.get("normalized") else ""
-    return f"{of}{average} over event {over} {words}{fixed}{since}{per_unit}"
+    by_variance = fit.options.get("weighting") == "variance" and len(fit.sample.cohorts) > 1
+    weights = ", cohorts weighted by the variance of treatment" if by_variance else ""
+    return f"{of}{average} over event {over} {words}{fixed}{since}{per_unit}{weights}"
 
 
 def _alike(fits: Mapping[str, Estimate], force: bool) -> tuple[list[str], list[str]]:

@@ -457,10 +457,18 @@ def test_effects_since_a_first_switch_are_not_compared_with_those_of_treated_per
     assert "since the first switch, those without treatment included" in sentence(found, "Not compared")
 
 
-def test_effects_per_unit_of_treatment_are_not_compared_with_effects() -> None:
-    designs = ["callaway_santanna", ("dcdh", {"normalized": True})]
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("dcdh", {"normalized": True}, "per unit of treatment"),
+        ("lp_did", {}, "cohorts weighted by the variance of treatment"),
+        ("lp_did", {"weighting": "equal"}, ""),
+    ],
+)
+def test_averages_by_other_weights_are_not_compared(name: str, options: dict[str, Any], said: str) -> None:
+    designs = ["callaway_santanna", (name, options)]
     found = compare(simulated.panel(40), Question("y", "event", min_cohort_size=1), designs, draws=99)
-    assert "per unit of treatment" in sentence(found, "Not compared")
+    assert said in sentence(found, "Not compared" if said else "Algebraically equal")
 
 
 @pytest.mark.parametrize("comparison", ["never_treated", "not_yet_treated"])

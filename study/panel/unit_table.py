@@ -16,17 +16,7 @@ from study.core import DataError, IntArray
 from study.panel import rules
 from study.panel.engines import MOST_VALUES, Engine
 from study.panel.panel import Ambiguous
-from study.panel.rows import (
-    A_YEAR,
-    BITS,
-    COMMA,
-    LARGEST_INTEGER,
-    LARGEST_SINGLE,
-    NO_NUMBER,
-    TRUTH,
-    PeriodUnit,
-    Rows,
-)
+from study.panel.rows import A_YEAR, BITS, LARGEST, NO_NUMBER, TRUTH, PeriodUnit, Rows
 
 # Stands for infinity, which not every engine writes alike.
 ENDLESS = 1e300
@@ -224,7 +214,7 @@ def _checked(reading: Reading) -> tuple[Reading, int]:
         if kind.is_nested():
             reading.refuse(rules.single_value(column), reading.witnesses(table[column].notnull()))
         if kind.is_floating():
-            largest = LARGEST_SINGLE if kind.is_float32() else LARGEST_INTEGER
+            largest = LARGEST["float32" if kind.is_float32() else "float64"]
             broken.append((rules.exact(column), (table[column].abs() >= largest) & ~_is_nan(table[column])))
     broken.append((rules.not_empty(roles.unit), _trimmed(table[roles.unit]).isnull()))
     for column in roles.attributes:
@@ -234,12 +224,10 @@ def _checked(reading: Reading) -> tuple[Reading, int]:
         broken.append((rules.zero_or_one(column, roles), bad | (value.notnull() & ~value.isin((0, 1)))))
     for column in dict.fromkeys((*roles.outcomes, *roles.covariates)):
         broken.append((rules.number(column), _number(table[column])[1]))
-    others = [column for column in roles.covariates if column not in roles.outcomes]
-    texts = {
-        column: _reads_as_number(table[column]) for column in others if not _is_number(table[column].type())
-    }
+    others = [c for c in roles.covariates if c not in roles.outcomes and not _is_number(table[c].type())]
+    texts = {column: _number(table[column].cast("string").replace(",", "."))[0] for column in others}
     counts = {f"broken{i}": table.count(where=condition) for i, (_, condition) in enumerate(broken)}
-    counts |= {f"numbers{i}": table.count(where=x) for i, x in enumerate(texts.values())}
+    counts |= {f"numbers{i}": table.count(where=x.notnull()) for i, x in enumerate(texts.values())}
     totals = reading.engine.frame(table.aggregate(rows=table.count(), **counts)).iloc[0]
     refused = {rule.column for i, (rule, _) in enumerate(broken) if totals[f"broken{i}"]}
     words = [column for i, column in enumerate(texts) if column in refused and not totals[f"numbers{i}"]]
@@ -276,12 +264,6 @@ def _number(column: Any) -> tuple[Any, Any]:
     known = value.notnull() & ~(_is_nan(value) | _infinite(value))
     bad = column.notnull() & ~known & ~text.isin(NO_NUMBER)
     return ibis.ifelse(known, value, empty), bad.fill_null(False)
-
-
-def _reads_as_number(column: Any) -> Any:
-    """Return where a column that is no number has one, also with a comma for its point, and so no label."""
-    comma = _stripped(column).re_search(COMMA) if column.type().is_string() else ibis.literal(False)
-    return _number(column)[0].notnull() | comma
 
 
 def _is_number(kind: Any) -> bool:

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import simulated
 
 SIZE = 0.05
-LINEAR = ("callaway_santanna", "event_study", "sun_abraham", "imputation", "etwfe", "stacked", "lp_did")
+LINEAR = ("callaway_santanna", "event_study", "sun_abraham", "imputation", "etwfe", "stacked")
 
 
 def rejections(

@@ -406,7 +406,7 @@ def validate(file: Path, *, columns: options.OfColumns) -> None:
         A file of a long table, one row a unit and period: CSV, Parquet, Feather, Stata or Excel.
     """
     text, fit = panels.verdict(file, columns.roles, **columns.how)
-    typer.echo(options.as_options(text, ["period"]))
+    typer.echo(options.as_options(text, ["period", "never"]))
     if not fit:
         raise typer.Exit(1)
 

@@ -93,8 +93,8 @@ def dose_response(
         Degree of the splines, and how many knots they have between the smallest and the largest dose: quantiles of the
         treated units' doses, at equal steps.
     doses : sequence of float, optional
-        Where the curve is shown: by default at the 5%, 10%, ..., 95% quantiles of the doses of treated units, as far as
-        those of every cohort reach, or at every dose if saturated.
+        Where the curve is shown: by default at the 5%, 10%, ..., 95% quantiles of the doses of treated units, each a
+        dose that one of them has, as far as those of every cohort reach, or at every dose if saturated.
     variance : {"sampling", "conditional"}
         Whether averages carry the estimation of cohort shares, or take the shares as given, as contdid does.
 
@@ -213,7 +213,9 @@ def _shown(sample: Sample, basis: _Basis, doses: Sequence[float] | None) -> Floa
             "cohorts with cohort_width."
         )
     if doses is None:
-        every = np.quantile(np.concatenate(of_cohort), SHOWN) if basis.degree else basis.knots
+        # A curve between doses that nobody has is of its form alone.
+        had = np.quantile(np.concatenate(of_cohort), SHOWN, method="inverted_cdf")
+        every = had if basis.degree else basis.knots
         return np.unique(np.clip(every, low, high))
     at = np.unique(np.asarray(doses, dtype=float))
     known = (at >= low) & (at <= high) if basis.degree else np.isin(at, basis.knots)

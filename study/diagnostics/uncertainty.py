@@ -32,6 +32,9 @@ from study.panel import Sample, Scale
 RANDOMIZATION = "randomization of event dates"
 CLUSTERED = "clustered by {}"
 FEW_TREATED = "errors of comparison units"
+SHARES_GIVEN = (
+    "CR3 and the wild cluster bootstrap take cohorts' shares as given, which other intervals estimate."
+)
 SMALL = 0.1  # standard deviation between seeds, of the standard error
 
 
@@ -109,10 +112,12 @@ def uncertainty(
         except QuestionError as reason:
             refused.append((label, str(reason)))
     rows.append(_bootstrapped(fit, draws, level, seed))
+    evidence = list[str]()
     try:
         without = cr3(sample, design, **options)
         like = replace(rows[0], label="CR3, t(G-1)")
         rows.append(with_error(like, like.estimate, without.std_error, without.degrees, level))
+        evidence += [SHARES_GIVEN] * without.shares_given
         wild = wild_bootstrap(sample, design, draws=draws, level=level, seed=seed, **options)
         like = replace(like, label="wild cluster bootstrap", std_error=wild.std_error, p_value=wild.p_value)
         rows.append(replace(like, conf_low=wild.interval[0], conf_high=wild.interval[1]))
@@ -156,6 +161,7 @@ def uncertainty(
             f"{conclusion}; the widest, {widest.label}, is {widest.interval(scale)}{tested}.",
             f"The design's own method, {own.label}, gives {own.interval(scale)}.",
             *sentences,
+            *evidence,
             few_clusters_warning(fit)
             or f"Of {fit.n_clusters} clusters {of_treated} have treated units; the variance rests on about "
             f"{effective:.0f}.",

@@ -168,7 +168,14 @@ def kind(fit: Estimate) -> str:
     gaps = len(times) - 1 < float(times[-1]) - float(times[0])
     words = ", ".join(times) if gaps or not times[1:] else f"{times[0]} to {times[-1]}"
     of = "" if fit.estimand is not Estimand.GROUP_TIME_ACRT else f"{fit.estimand}, "
-    return f"{of}{question.average.replace('_', ' ')} over event {'times' if times[1:] else 'time'} {words}{fixed}"
+    average, over = question.average.replace("_", " "), "times" if times[1:] else "time"
+    # Where treatment may end, effects against a period before it are of the path since, others of treated periods.
+    whole_path = fit.sample.first_treated is None and fit.reference.any()
+    since = " since the first switch, those without treatment included" if whole_path else ""
+    per_unit = ", per unit of treatment since then" if fit.options.get("normalized") else ""
+    by_variance = fit.options.get("weighting") == "variance" and len(fit.sample.cohorts) > 1
+    weights = ", cohorts weighted by the variance of treatment" if by_variance else ""
+    return f"{of}{average} over event {over} {words}{fixed}{since}{per_unit}{weights}"
 
 
 def _alike(fits: Mapping[str, Estimate], force: bool) -> tuple[list[str], list[str]]:

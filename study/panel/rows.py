@@ -188,13 +188,13 @@ def _key(text: str, categories: Sequence[str]) -> tuple[tuple[str, ...], tuple[f
 
 # Periods that one whole number says whether they are seen, a bit each; more bits are no plain integers to every engine.
 BITS = 30
+COMMA = r"^[+-]?\d+,\d+$"  # a number as much of Europe writes it, and no label
 NO_NUMBER = ("", "na", "nan", "<na>", "none", "nat")
 TRUTH = {"true": 1.0, "false": 0.0}
 # What other packages write for never, beside an empty cell and 0.
 ENDLESS = ("inf", "+inf", "infinity")
-# Beyond it float64 does not tell neighbouring whole numbers apart.
-LARGEST_INTEGER = 2.0**53
-LARGEST_SINGLE = 2.0**24  # of float32
+# Beyond it a float does not tell neighbouring whole numbers apart.
+LARGEST = {"float64": 2.0**53, "float32": 2.0**24}
 LARGEST_NUMBER = int(np.finfo(float).max)
 # Among the ``attrs`` of a table: by column, the labels of numbers that stand for them, as Stata keeps them.
 VALUE_LABELS = "value_labels"
@@ -384,7 +384,7 @@ class Rows:
             return False
         values, bad, _ = self.compact(column)
         if np.isnan(values).all():
-            return bool(bad.any())
+            return bool(bad.any()) and not any(re.match(COMMA, name) for name in self.labels(column)[0])
         words = self.table.attrs.get(VALUE_LABELS, {}).get(column, {})
         numbers = {*values[~np.isnan(values)]} if words else set()  # a column of millions is no set in vain
         return len(numbers) > 2 and numbers <= words.keys()
@@ -398,7 +398,7 @@ class Rows:
             return np.zeros(len(self), dtype=bool)
         codes, values = self._coded(column)
         single = values.dtype.kind == "f" and values.dtype.itemsize == 4
-        limit = LARGEST_SINGLE if single else LARGEST_INTEGER
+        limit = LARGEST["float32" if single else "float64"]
         large = [isinstance(value, float) and abs(value) >= limit for value in values.tolist()]
         return np.array([*large, False])[codes]
 
@@ -434,7 +434,7 @@ class Rows:
         if self.period is not None:
             return rows._numbered(self.time, 1)
         values = rows.numbers(self.time)[0]
-        integer = (values == np.round(values)) & (np.abs(values) < LARGEST_INTEGER)
+        integer = (values == np.round(values)) & (np.abs(values) < LARGEST["float64"])
         return np.where(integer, values, np.nan)
 
     @_once

@@ -27,6 +27,7 @@ Names = str | Sequence[str] | None
 
 FEWEST_PERIODS_IN_A_HEADING = 3
 ZERO_OR_ONE = "must be 0, 1 or empty"
+OR_NEVER = "for never, or the one word or number for it that never= names"
 
 # Roles of columns, in words.
 WORDS = {
@@ -250,7 +251,8 @@ def date(column: str) -> Rule:
         hint = READ_DATES if _is_date(rows, column, row) else never
         return f"{_holds(rows, column, row)}; it must be {what}, or empty for never. {hint}"
 
-    return Rule(column, "must be a period or empty", lambda rows: rows.dates(column)[1], says)
+    text = f"must be a period, or empty {OR_NEVER}"
+    return Rule(column, text, lambda rows: rows.dates(column)[1], says)
 
 
 def single_value(column: str) -> Rule:
@@ -273,7 +275,7 @@ def integer_period(column: str) -> Rule:
         hint = f", such as the year of a date. {READ_DATES}" if _is_date(rows, column, row) else "."
         return f"{_holds(rows, column, row)}; a period is a whole number{hint}"
 
-    text = 'must be a whole number, or a date of the unit of time that is named, as with period="quarter"'
+    text = 'must be a whole number, or a date of the unit of time that is named, year first, as with period="quarter"'
     return Rule(column, text, lambda rows: np.isnan(rows.when()), says)
 
 
@@ -425,7 +427,7 @@ def plausible(column: str, roles: Roles) -> Rule:
             f"empty if the unit is never treated (or say never={date})."
         )
 
-    text = f"must be a whole period, no more than {FARTHEST_EVENT} from the panel's, or empty for never"
+    text = f"must be a whole period, no more than {FARTHEST_EVENT} from the panel's, or empty {OR_NEVER}"
     return Rule(column, text, broken, says, needs=(roles.unit, roles.time))
 
 

@@ -16,7 +16,7 @@ from study.core import DataError, IntArray
 from study.panel import rules
 from study.panel.engines import MOST_VALUES, Engine
 from study.panel.panel import Ambiguous
-from study.panel.rows import A_YEAR, BITS, LARGEST_INTEGER, LARGEST_SINGLE, NO_NUMBER, TRUTH, PeriodUnit, Rows
+from study.panel.rows import A_YEAR, BITS, LARGEST, NO_NUMBER, TRUTH, PeriodUnit, Rows
 
 # Stands for infinity, which not every engine writes alike.
 ENDLESS = 1e300
@@ -214,7 +214,7 @@ def _checked(reading: Reading) -> tuple[Reading, int]:
         if kind.is_nested():
             reading.refuse(rules.single_value(column), reading.witnesses(table[column].notnull()))
         if kind.is_floating():
-            largest = LARGEST_SINGLE if kind.is_float32() else LARGEST_INTEGER
+            largest = LARGEST["float32" if kind.is_float32() else "float64"]
             broken.append((rules.exact(column), (table[column].abs() >= largest) & ~_is_nan(table[column])))
     broken.append((rules.not_empty(roles.unit), _trimmed(table[roles.unit]).isnull()))
     for column in roles.attributes:
@@ -224,8 +224,8 @@ def _checked(reading: Reading) -> tuple[Reading, int]:
         broken.append((rules.zero_or_one(column, roles), bad | (value.notnull() & ~value.isin((0, 1)))))
     for column in dict.fromkeys((*roles.outcomes, *roles.covariates)):
         broken.append((rules.number(column), _number(table[column])[1]))
-    others = [column for column in roles.covariates if column not in roles.outcomes]
-    texts = {column: _number(table[column])[0] for column in others if not _is_number(table[column].type())}
+    others = [c for c in roles.covariates if c not in roles.outcomes and not _is_number(table[c].type())]
+    texts = {column: _number(table[column].cast("string").replace(",", "."))[0] for column in others}
     counts = {f"broken{i}": table.count(where=condition) for i, (_, condition) in enumerate(broken)}
     counts |= {f"numbers{i}": table.count(where=x.notnull()) for i, x in enumerate(texts.values())}
     totals = reading.engine.frame(table.aggregate(rows=table.count(), **counts)).iloc[0]

@@ -29,6 +29,7 @@ from .exhibits.exhibit import find_exhibit as find_exhibit
 from .exhibits.exhibit import outcome_line as outcome_line
 from .exhibits.exhibit import panels as panels
 from .exhibits.exhibit import question_text as question_text
+from .exhibits.exhibit import reason as reason
 from .exhibits.exhibit import refusals as refusals
 from .plan import Event as Event
 from .plan import Plan as Plan

@@ -37,7 +37,7 @@ LIST = re.compile(r"(<!-- exhibits -->\n).*?(<!-- /exhibits -->)", re.DOTALL)
 def load(plan: Plan) -> Panel:
     """Load a plan's panel and refuse, before any work, what cannot be asked of it."""
     for name in plan.exhibits:
-        find_exhibit(name)
+        find_exhibit(name, plan.source)
     panel = _read(plan.panel)
     plan.check(panel)
     return panel

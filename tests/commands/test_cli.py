@@ -275,8 +275,8 @@ def test_validate_says_how_dates_are_read(tmp_path):
     (tmp_path / "my.csv").write_text(LONG.replace("2001", "2001Q1").replace("2002", "2001Q2"))
     done = command("validate", "my.csv", *ROLES, cwd=tmp_path)
     assert (
-        "year must be a whole number, or a date of the unit of time that is named, as with --period quarter; 4 lines"
-        in done.stdout
+        "year must be a whole number, or a date of the unit of time that is named, year first, as with --period "
+        "quarter; 4 lines" in done.stdout
     )
     assert command("validate", "my.csv", *ROLES, "--period", "quarter", cwd=tmp_path).returncode == 0
 

@@ -59,6 +59,12 @@ def test_validate_prints_the_profile_of_any_file(own):
     assert "Not dml_iv, iv: the question has no instrument.\n" in done.stdout
 
 
+def test_validate_says_how_a_word_for_never_is_read(own):
+    pd.read_stata(own / "my.dta").replace("none", "nie").to_csv(own / "my.csv", index=False)
+    done = command("validate", "my.csv", *DATED, cwd=own)
+    assert "or empty for never, or the one word or number for it that --never names; 160 lines" in done.stdout
+
+
 def test_columns_are_named_with_commas(own):
     roles = (*ROLES[:4], "--outcome", "papers,late", "--attribute", "field,lab", *ROLES[6:])
     data = pd.read_stata(own / "my.dta")
@@ -94,13 +100,15 @@ def test_init_writes_a_plan_that_run_and_check_take(own):
     done = command("init", "my.dta", *DATED, "--attribute", "field", cwd=own)
     assert done.returncode == 0, done.stderr
     plan = own / "study.toml"
-    plan.write_text(quick(plan.read_text()).replace("horizon = 4", "horizon = 6"))
+    text = quick(plan.read_text()).replace('label = "entry"', 'label = "entry #1"')
+    plan.write_text(text.replace("horizon = 4", "horizon = 6"))
     assert read_plan(plan).strata is None  # the first label that a file has does not make events exchangeable
     done = command("run", "--plan", "study.toml", "--jobs", "1", cwd=own)
     assert done.returncode == 0, done.stderr
     assert "| 2019-11 | 20 |" in (own / "tables/sample.md").read_text()
     # The first are treated in the fourth of eight months.
-    effects = (own / "tables/entry.md").read_text()
+    effects = (own / "tables/entry-1.md").read_text()
+    assert (own / "figures/entry-1_level.pdf").exists()  # by a name that LaTeX takes
     assert "Average over event times 0 to 4; " in effects
     assert "clustered by lab " in effects
     assert command("check", "--plan", "study.toml", "--jobs", "1", cwd=own).returncode == 0

@@ -60,6 +60,11 @@ ASKS: tuple[Mapping[str, Any], ...] = (
 )
 
 
+def test_the_curve_is_shown_at_doses_that_somebody_has() -> None:
+    fit = estimate(dosed(50, 3, steps=(4.0, 8.0, 16.0, 64.0)), ASKED, "dose_response")
+    assert list(fit.at[np.isfinite(fit.at)]) == [4.0, 8.0, 16.0, 64.0]
+
+
 FORMS = ("cubic", "quadratic with a knot", "saturated", "quadratic with a knot")
 
 

@@ -11,7 +11,7 @@ import simulated
 from study import Panel, Question, QuestionError, estimate, few_treated
 from study.core import p_is
 from study.diagnostics import uncertainty
-from study.diagnostics.uncertainty import FEW_TREATED
+from study.diagnostics.uncertainty import FEW_TREATED, SHARES_GIVEN
 from study.estimates import few_clusters_warning
 from study.estimates.sandwich import largest_draws
 from study.inference.leave_out import cr3
@@ -44,6 +44,12 @@ def test_each_row_is_what_its_inference_gives_on_its_own() -> None:
     assert made["randomization"] is not None
     test = randomization(clustered, "twfe", permutations=19, seed=4, strata="state")
     assert made["randomization"].p_value == test.p_value
+
+
+def test_intervals_that_take_shares_of_cohorts_as_given_are_said_to() -> None:
+    given, none = (uncertainty(sample(), d, permutations=0, draws=99) for d in ("sun_abraham", "event_study"))
+    assert SHARES_GIVEN in given.evidence
+    assert SHARES_GIVEN not in none.evidence
 
 
 def test_larger_clusters_have_a_row_and_count_where_the_widest_interval_is_named() -> None:

@@ -444,6 +444,33 @@ def test_one_event_time_is_said_to_be_one() -> None:
     assert kind(fit) == "event average over event time 0"
 
 
+def test_effects_since_a_first_switch_are_not_compared_with_those_of_treated_periods() -> None:
+    rows = [
+        {"unit": i, "time": t, "on": on, "y": float((i * 7 + t * 3) % 5 + 2 * on)}
+        for i in range(24)
+        for t in range(8)
+        for on in [int(i % 3 > 0 and 2 + i % 2 <= t < 5 * (i % 3))]
+    ]
+    made = Panel.from_long(pd.DataFrame(rows), unit="unit", time="time", treatment="on", outcomes="y")
+    found = compare(made, Question("y", "on", horizon=3), ["dcdh", "imputation"], draws=99)
+    assert found.agreement["y"].sup_t is None
+    assert "since the first switch, those without treatment included" in sentence(found, "Not compared")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("dcdh", {"normalized": True}, "per unit of treatment"),
+        ("lp_did", {}, "cohorts weighted by the variance of treatment"),
+        ("lp_did", {"weighting": "equal"}, ""),
+    ],
+)
+def test_averages_by_other_weights_are_not_compared(name: str, options: dict[str, Any], said: str) -> None:
+    designs = ["callaway_santanna", (name, options)]
+    found = compare(simulated.panel(40), Question("y", "event", min_cohort_size=1), designs, draws=99)
+    assert said in sentence(found, "Not compared" if said else "Algebraically equal")
+
+
 @pytest.mark.parametrize("comparison", ["never_treated", "not_yet_treated"])
 def test_equal_estimators_are_equal_also_where_they_leave_units_out_in_other_ways(comparison: str) -> None:
     question = QUESTION.replace(comparison=comparison)

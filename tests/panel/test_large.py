@@ -479,6 +479,7 @@ BROKEN: dict[str, tuple[Any, dict[str, Any]]] = {
     "an empty unit": (changed(lab=" "), {}),
     "text in an outcome": (changed(papers="many"), {}),
     "text in a covariate": (changed(age="old"), {}),
+    "a covariate with decimal commas": (lambda d: d.assign(age="1,5"), {}),
     "a number with an underscore": (changed(papers="1_000"), {}),
     "an infinite outcome": (changed(papers=np.inf), {}),
     "an outcome that is a date": (lambda d: d.assign(papers=pd.Timestamp("2001-01-01")), {}),

@@ -20,7 +20,7 @@ from plans import PLAN
 
 import study
 from study.designs import Estimand, find_design
-from study.estimates import Effect
+from study.estimates import NONE, Effect
 from study.figures import Group, adoption_windows, drawing
 from study.figures import paths as figures
 from study.paper import run as running
@@ -360,6 +360,11 @@ def test_means_of_small_covariates_are_not_zero():
     assert [balancing._cell(row, name).text for name in row] == ["0.00000000477", "0.00000000020"]
 
 
+def test_a_covariate_of_one_s_own_keeps_its_capitals_in_a_sentence():
+    words = [*map(balancing.in_a_sentence, ("Land Bayern", "baseline_papers"))]
+    assert words == ["Land Bayern", "baseline papers, all venues"]
+
+
 def test_without_covariates_balance_shows_no_adjustment(small):
     shown = small["balance"]
     assert shown.tables[0].headings == ["Treated", "Comparison", "Difference", "Variance ratio"]
@@ -455,6 +460,18 @@ def test_a_design_that_refuses_is_a_dash_with_its_reason(small):
     assert len(refused) == 2
     assert all(line.cells[0] == "–" for line in refused)
     assert any("refused" in note for note in shown.tables[0].notes)
+
+
+def test_reasons_on_the_page_do_not_list_the_designs_that_can_answer(simulated):
+    why = "stacked: it cannot answer a question with covariates; imputation, twfe can."
+    refused = replace(next(iter(simulated.results.values())), headline=None, notes=(why,))
+    assert exhibit.refusals([refused]) == ["stacked: it cannot answer a question with covariates."]
+
+
+def test_where_no_design_has_effects_before_the_event_no_sentence_tests_them(simulated):
+    result = replace(next(iter(simulated.results.values())), path=(), pre_test=NONE)
+    leads = {(scale, "A"): event_studies.leads_of(simulated, result) for scale in simulated.plan.scales}
+    assert not [*event_studies._sentences(simulated, pd.DataFrame.from_dict(leads, orient="index"))]
 
 
 def test_effects_on_another_base_are_drawn_hollow_and_apart(drawings):

@@ -184,6 +184,13 @@ def test_a_value_that_is_not_what_it_must_be_is_refused(
     assert "\n" not in str(error.value)
 
 
+def test_an_unknown_exhibit_is_told_of_the_file_that_names_it(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(PLAN.replace(TOP, f'{TOP}\nexhibits = ["bogus"]', 1))
+    with pytest.raises(QuestionError, match=r'^own\.toml, exhibits: there is no exhibit "bogus"'):
+        running.load(read_plan(path))
+
+
 def test_a_placebo_whose_file_is_not_there_is_refused(tmp_path: Path) -> None:
     absent = 'placebos.a = { file = "a.csv", unit = "u", time = "t", outcomes = "y" }'
     with pytest.raises(DataError, match=r"a\.csv: there is no such file"):

@@ -73,7 +73,7 @@ def balance(setting: Setting) -> Iterator[Piece]:
         yield (
             f"Of {len(both)} standardised differences {values['large']} are large, above {LARGE}, before adjustment. "
             f"After regression on the question's covariates {values['large_adjusted']} are; the largest is "
-            f"{worst['adjusted_difference']:.2f}, in {in_words(worst['covariate']).lower()}."
+            f"{worst['adjusted_difference']:.2f}, in {in_a_sentence(worst['covariate'])}."
         )
     yield from finding.sentences
 
@@ -131,7 +131,7 @@ def table(setting: Setting, sample: Sample, finding: Finding, pooled: pd.DataFra
     if "adjusted_difference" in shown:
         notes.append(
             "Regression: difference left after regression on "
-            f"{' and '.join(in_words(name).lower() for name in sample.question.covariates)}, zero for these by "
+            f"{' and '.join(in_a_sentence(name) for name in sample.question.covariates)}, zero for these by "
             f"construction; above {LARGE}: {of['large_adjusted']}."
         )
     if "weighted_difference" in shown:
@@ -177,6 +177,11 @@ def _size(line: Line) -> int:
 def in_words(name: str) -> str:
     """Return a covariate's name as words."""
     return WORDS.get(name, capital(name.replace("_", " ")))
+
+
+def in_a_sentence(name: str) -> str:
+    """Return a covariate's name as words of a sentence; names and labels of one's own keep their capitals."""
+    return WORDS[name].lower() if name in WORDS else name.replace("_", " ")
 
 
 def summary(pooled: pd.DataFrame) -> dict[str, float]:

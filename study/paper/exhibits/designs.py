@@ -106,7 +106,7 @@ def _pieces(setting: Setting, event: Event, agreements: Agreements) -> Iterator[
         answers = setting.answers(event, scale, plan.figure_row.label)
         if titles := [plan.outcomes[result.task.outcome] for result in answers if result.path]:
             yield draw(
-                f"{event.label}_{scale}",
+                f"{in_letters(event.label)}_{scale}",
                 f"Effects of {event.called} by event time, {plan.figure_row.label}. {title}. Lines are pointwise "
                 f"intervals at {100 * plan.level:g}%, bars simultaneous bands.",
                 path_figure(plan, event, scale, setting.results, panel.period_unit),

@@ -15,6 +15,7 @@ from study.estimates import NONE, Effect, pre_test
 from study.panel import Scale
 from study.paper import Part, Piece, Plan, Result, Row, Setting, answer, draw, estimate_command, exhibit
 from study.paper.exhibits.composition import counts
+from study.paper.exhibits.exhibit import refusals
 from study.report import A_DASH, COLUMNS, LETTERS, REFUSED, Cell, Column, Line, Table, cells, lettered
 
 LINE = 22
@@ -63,7 +64,7 @@ def event_studies(setting: Setting) -> Iterator[Piece]:
     rows = product(plan.scales, shown_rows(plan))
     answers = {(scale, row.label): _answer(setting, scale, row) for scale, row in rows}
     drawn = {key: result for key, result in answers.items() if result.path}
-    refused = sorted({note for key, result in answers.items() if key not in drawn for note in result.notes})
+    refused = refusals(result for key, result in answers.items() if key not in drawn)
     if not drawn:
         return
     leads = pd.DataFrame.from_dict({key: leads_of(setting, r) for key, r in drawn.items()}, orient="index")
@@ -248,8 +249,8 @@ def _numbers(setting: Setting, answers: Answers, leads: pd.DataFrame) -> Iterato
 
 def _sentences(setting: Setting, leads: pd.DataFrame) -> Iterator[str]:
     size, every = 1 - setting.plan.level, leads[leads["leads_rank"] > 0].rename_axis(["scale", "label"])
-    for scale, title in setting.plan.scales.items():
-        tested = every.xs(scale, level="scale")
+    for scale, of_scale in every.groupby(level="scale", sort=False):
+        title, tested = setting.plan.scales[scale], of_scale.droplevel("scale")
         rejecting, inside = (tested.index[tested[p] < size] for p in ("leads_p_largest", "window_p_largest"))
         named, named_inside = (f" ({', '.join(own)})" if len(own) else "" for own in (rejecting, inside))
         by_wald, tests = (tested["leads_p_wald"] < size).sum(), (tested["window_rank"] > 0).sum()
@@ -258,4 +259,5 @@ def _sentences(setting: Setting, leads: pd.DataFrame) -> Iterator[str]:
             f"{len(rejecting)} of {len(tested)} designs{named}. Wald's test rejects in {by_wald}. Of the effects from "
             f"{setting.plan.window[0]} on the largest t rejects in {len(inside)} of {tests}{named_inside}."
         )
-    yield "A test that does not reject does not show that trends were parallel: its power is in the verdicts."
+    if len(every):
+        yield "A test that does not reject does not show that trends were parallel: its power is in the verdicts."

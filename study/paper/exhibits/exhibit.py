@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pkgutil
+import re
 import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -543,8 +544,8 @@ def exhibit(title: str, section: Part) -> Callable[[Callable[[Setting], Iterator
     return register
 
 
-def find_exhibit(name: str) -> Exhibit:
-    """Return an exhibit by name, which is that of its file and of its function.
+def find_exhibit(name: str, source: str = "study.toml") -> Exhibit:
+    """Return an exhibit by name, which is that of its file and of its function, for the plan of a file of some name.
 
     Raises
     ------
@@ -553,14 +554,19 @@ def find_exhibit(name: str) -> Exhibit:
     """
     files = pkgutil.iter_modules([str(Path(__file__).parent)])
     names = [module.name for module in files if module.name != "exhibit"]
-    refuse_unknown("exhibit", name, names, "study.toml, exhibits")
+    refuse_unknown("exhibit", name, names, f"{source}, exhibits")
     import_module(f"study.paper.exhibits.{name}")
     return REGISTERED[name]
 
 
 def refusals(results: Iterable[Result]) -> list[str]:
     """Return the reason of each refusal once."""
-    return sorted({note for r in results if r.headline is None for note in r.notes})
+    return sorted({reason(note) for r in results if r.headline is None for note in r.notes})
+
+
+def reason(why: str) -> str:
+    """Return a refusal without the designs that can answer, which are for who types and not for who reads."""
+    return re.sub(r"; [a-z_, ]+ can\.", ".", why)
 
 
 def cell_of(column: Column, value: float, scale: Scale | None = None) -> Cell:

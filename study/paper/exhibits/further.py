@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 from itertools import product
 
 from study.estimates import Effect
-from study.paper import Part, Piece, Setting, answer, excluding_zero, exhibit, outcome_line
+from study.paper import Part, Piece, Setting, answer, excluding_zero, exhibit, outcome_line, reason
 from study.report import A_DASH, Line, Number, Table, lettered
 
 FEW = 4
@@ -36,9 +35,7 @@ def further(setting: Setting) -> Iterator[Piece]:
                 convention = str(result.options.get("inference", result.convention)).replace("_", " ")
                 conventions.setdefault(convention, {})[entry.label] = None
         firsts[plan.scales[scale]][entry.label] = first
-        # The designs that can answer are for who types, and not for who reads.
-        reasons = (re.sub(r"; [a-z_, ]+ can\.", ".", effect.note) for effect in effects)
-        refused |= dict.fromkeys(f"{entry.label}: {reason}" for reason in reasons if reason)
+        refused |= dict.fromkeys(f"{entry.label}: {reason(effect.note)}" for effect in effects if effect.note)
     usual = max(conventions, key=lambda name: len(conventions[name]), default="")
     others = (f"{', '.join(own)}: {name}" for name, own in conventions.items() if name != usual)
     errors = "; ".join([usual, *others])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.diagnostics.uncertainty import CLUSTERED, FEW_TREATED, RANDOMIZATION
+from study.diagnostics.uncertainty import CLUSTERED, FEW_TREATED, RANDOMIZATION, SHARES_GIVEN
 from study.paper import RUN, Findings, Part, Piece, Setting, exhibit
 from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Table, cells
 
@@ -131,6 +131,7 @@ def _notes(shown: Sequence[Findings], frames: Frames) -> list[str]:
         f"areg, which counts {plan.text.unit} effects. CR3: refits without each cluster. Bootstraps draw "
         f"{plan.band_draws} times."
     ]
+    notes += [SHARES_GIVEN] * any(SHARES_GIVEN in finding.evidence for finding in results)
     if len(clusters):
         few, most = clusters["effective_clusters"].agg(["min", "max"])
         notes.append(

@@ -430,7 +430,9 @@ class Process(Described):
         n, periods = self.sample.y.shape
         what = "counts" if self.family == "count" else "continuous outcomes"
         title = f"Process on {self.sample.panel.name}: {what} of {n} units in {periods} periods"
-        facts = {"question": repr(self.sample.question), "treated": f"{self.sample.n_treated} units a panel"}
+        number = len(np.unique(self.places.assigned[self.sample.ever_treated]))
+        who = "clusters" if self.places.assigned.max() + 1 < n else "units"
+        facts = {"question": repr(self.sample.question), "treated": f"{number} {who} a panel"}
         dials = {
             f"dial {name}": f"{value:g} ({DIALS[name].unit})" for name, value in self.turned_dials.items()
         }

@@ -162,7 +162,8 @@ def pretrends(
 
     The test rejects if any coefficient before treatment is significant by its own t test, as one reads an event-study
     figure. Its power is that of normal coefficients with their covariance under the estimate's convention, for t
-    statistics that are put on the normal scale by their p-values.
+    statistics that are put on the normal scale by their p-values. The Wald test alone takes the covariance as
+    estimated, with the degrees of freedom that :meth:`study.Estimate.test` has.
 
     Parameters
     ----------
@@ -223,7 +224,9 @@ def pretrends(
     frame = pd.DataFrame(
         {"event_time": times, "estimate": path.effect, "std_error": std_error, "violation": hypothesised}
     )
-    test = pretest(path, hypothesised, critical)
+    every = fit.by_event_time
+    degrees = every.test(np.isin(every.event_time, times[:n_pre])).degrees
+    test = pretest(path, hypothesised, critical, degrees)
     if 1 - test.power >= RARE:
         frame["after_passing"] = mean_after_passing(path, hypothesised, critical)
     half = t_quantile((1 + level) / 2, path.degrees) * std_error
@@ -275,13 +278,15 @@ def _evidence(
             f"samples; by event time {times[-1]:g} it would amount to {amount(by_last)}{share} ({amount(last)})."
         )
     trend = "the hypothesised violation" if slope is None else f"a linear trend of {amount(slope)} a period"
-    mean, passing = frame[path.n_pre :].mean(), ""
+    mean, passing, wald = frame[path.n_pre :].mean(), "", f" with {test.wald_power:.2f}"
+    if np.isnan(test.wald_power):
+        wald = ", for which clusters are too few, never"
     rare = " Fewer than one sample in a million would pass the test, so no mean after passing is computed."
     if "after_passing" in frame:
         passing, rare = f", and of {amount(mean['after_passing'])} in samples that pass the test", ""
     yield from (
         f"Under {trend} the test would reject with probability {test.power:.2f}, and the joint Wald test of the same "
-        f"coefficients with {test.wald_power:.2f}; under parallel trends the test rejects with {test.size:.2f}.",
+        f"coefficients{wald}; under parallel trends the test rejects with {test.size:.2f}.",
         f"To pass the test is {_times(test.bayes_factor)} as likely under that violation as under parallel trends, and "
         f"the coefficients estimated before treatment are {_times(test.likelihood_ratio)} as likely.",
         f"The violation alone would give the coefficients at event times {times[path.n_pre]:g} to {times[-1]:g} a mean "
@@ -354,7 +359,8 @@ class Pretest(NamedTuple):
     power, size : float
         Probability that any |t| exceeds the critical value, under the violation and under parallel trends.
     wald_power : float
-        Probability that the joint Wald test of the same coefficients rejects, under the violation.
+        Probability that the joint Wald test of the same coefficients rejects, under the violation; NaN where the
+        clusters leave no test.
     bayes_factor : float
         Probability of passing under the violation over that under parallel trends.
     likelihood_ratio : float
@@ -374,11 +380,22 @@ def rejection_probability(violation: FloatArray, covariance: FloatArray, critica
     return 1 - box_probability(-edge, edge, violation, covariance)
 
 
-def wald_rejection_probability(violation: FloatArray, covariance: FloatArray, level: float) -> float:
-    """Return the probability that the joint Wald test rejects, from the non-central chi-squared distribution."""
+def wald_rejection_probability(
+    violation: FloatArray, covariance: FloatArray, level: float, degrees: float = np.inf
+) -> float:
+    """Return the probability that the joint Wald test rejects, NaN where the degrees of freedom leave no test.
+
+    It is from the non-central chi-squared distribution, or with degrees of freedom nu of the covariance from that of F.
+    Then the inverse of the covariance is nu / (nu - K - 1) times too large on average.
+    """
+    rank, left = len(violation), degrees - len(violation) + 1
     noncentrality = float(violation @ np.linalg.solve(covariance, violation))
-    threshold = special.chdtri(len(violation), 1 - level)
-    return float(1 - special.chndtr(threshold, len(violation), noncentrality))
+    if np.isinf(degrees):
+        return float(1 - special.chndtr(special.chdtri(rank, 1 - level), rank, noncentrality))
+    if left <= 0:
+        return np.nan
+    noncentrality *= max(left - 2, 0.0) / degrees
+    return float(1 - special.ncfdtr(rank, left, noncentrality, special.fdtri(rank, left, level)))
 
 
 def detectable_slopes(path: EventPath, powers: Sequence[float], critical: float) -> dict[float, float]:
@@ -413,14 +430,14 @@ def detectable_slopes(path: EventPath, powers: Sequence[float], critical: float)
     return slopes
 
 
-def pretest(path: EventPath, violation: FloatArray, critical: float) -> Pretest:
-    """Return what the test does under a violation, shape (K,)."""
+def pretest(path: EventPath, violation: FloatArray, critical: float, degrees: float = np.inf) -> Pretest:
+    """Return what the test does under a violation, shape (K,); ``degrees`` of freedom are of the covariance."""
     n = path.n_pre
     covariance, mean = path.covariance[:n, :n], violation[:n]
     power = rejection_probability(mean, covariance, critical)
     size = rejection_probability(np.zeros(n), covariance, critical)
     level = 1 - 2 * float(special.ndtr(-critical))
-    wald_power = wald_rejection_probability(mean, covariance, level)
+    wald_power = wald_rejection_probability(mean, covariance, level, degrees)
     log_ratio = float(np.linalg.solve(covariance, mean) @ (path.effect[:n] - mean / 2))
     likelihood_ratio = float(np.exp(np.clip(log_ratio, -700.0, 700.0)))
     return Pretest(power, size, wald_power, (1 - power) / (1 - size), likelihood_ratio)

@@ -26,6 +26,9 @@ SIZE = 0.05
 class Power:
     """The smallest effect that a two-sided 5% test finds with 80% power.
 
+    An effect in proportion that multiplies errors too is found less often, see
+    :meth:`study.Estimate.minimum_detectable_effect`.
+
     Attributes
     ----------
     effect : float

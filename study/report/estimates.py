@@ -340,6 +340,8 @@ def described(fit: Estimate) -> list[str]:
         power = [
             f"Minimum detectable effect of {average.terms[0]} at 80% power and 5% size: {smallest_effect(average)} in "
             f"units of {sample.question.outcome} and in percent of {POWER_OF[sample.question.scale]}"
+            + "; power is less where the effect multiplies errors too"
+            * (sample.question.scale == "proportional")
         ]
     return [
         f"Estimand: {fit.estimand}, scale {sample.question.scale}{_conditions(sample.question)}",

@@ -19,8 +19,9 @@ with dials that are shares of the mean for counts in standard deviations sd of t
 
 Adoption fills the places that the sample has (:class:`Places`): in each period as many of those not yet
 treated as in the sample, drawn with probabilities proportional to exp(h'z), z the unit's log size and its growth over
-the two periods before. The effect multiplies a unit's own mean by 1 + effect; it is added in further Poisson counts, or
-taken away by thinning, so that panels with and without it are the same where nobody is treated.
+the two periods before, less the anticipation. The effect multiplies a unit's own mean by 1 + effect; it is added in
+further Poisson counts, or taken away by thinning, so that panels with and without it are the same where nobody is
+treated.
 
 Each component has a random stream of its own: a dial moves nothing but what it is about.
 """
@@ -429,7 +430,9 @@ class Process(Described):
         n, periods = self.sample.y.shape
         what = "counts" if self.family == "count" else "continuous outcomes"
         title = f"Process on {self.sample.panel.name}: {what} of {n} units in {periods} periods"
-        facts = {"question": repr(self.sample.question), "treated": f"{self.sample.n_treated} units a panel"}
+        number = len(np.unique(self.places.assigned[self.sample.ever_treated]))
+        who = "clusters" if self.places.assigned.max() + 1 < n else "units"
+        facts = {"question": repr(self.sample.question), "treated": f"{number} {who} a panel"}
         dials = {
             f"dial {name}": f"{value:g} ({DIALS[name].unit})" for name, value in self.turned_dials.items()
         }
@@ -562,7 +565,8 @@ class Process(Described):
         periods, by_growth = np.unique(self.places.period), self.dials["selection"] * self.hazard[1]
         log_hazard = np.repeat(index[:, None], len(periods), axis=1)
         if by_growth:
-            log_hazard += by_growth * recent_growth(y, periods, self.family, self.spread)
+            before = periods - self.sample.question.anticipation
+            log_hazard += by_growth * recent_growth(y, before, self.family, self.spread)
         return taken(self.places, log_hazard, rng)
 
     def _true_places(self, place: IntArray, streams: Mapping[str, np.random.Generator]) -> IntArray:

@@ -26,6 +26,7 @@ from study.diagnostics.pretrends import (
     rejection_probability,
     wald_rejection_probability,
 )
+from study.estimates.sandwich import wald
 from study.panel.panel import Panel
 
 Z = float(special.ndtri(0.975))
@@ -174,6 +175,32 @@ def test_power_and_means_after_passing_are_those_of_simulated_estimates() -> Non
     )
     assert np.all(np.abs(after - draws[passes].mean(axis=0)) < error)
     assert np.all(np.abs(after - violation) > 2 * error)
+
+
+def test_power_of_the_wald_test_is_that_of_an_estimated_covariance_with_few_clusters() -> None:
+    rng, degrees, violation = np.random.default_rng(0), 7, np.linspace(1.2, 2.4, 4)
+    root = np.linalg.cholesky(covariance(4, 0.5))
+    rejects, said = [], []
+    for _ in range(1500):
+        sums = rng.normal(size=(degrees, 4)) @ root.T
+        cov = sums.T @ sums / degrees
+        effect = violation + root @ rng.normal(size=4)
+        rejects.append(wald(effect, cov, degrees).p_value < 0.05)
+        said.append(wald_rejection_probability(violation, cov, 0.95, degrees))
+    assert np.mean(said) == pytest.approx(np.mean(rejects), abs=0.04)
+    assert np.isnan(wald_rejection_probability(violation, cov, 0.95, 3.0))
+
+
+def test_power_of_the_wald_test_has_the_degrees_of_freedom_of_the_test_of_the_leads() -> None:
+    fit = fitted(simulated.panel(n=60, cohorts=(6,)))
+    path, found = fit.by_event_time, pretrends(fit)
+    before = (path.event_time < -1) & (path.event_time >= found.frame["event_time"].min())
+    test = path.test(before)
+    assert np.isfinite(test.degrees)
+    violation, slope = path.event_time[before] + 1, found["slope"]
+    cov = event_path(fit, "test").covariance[: len(violation), : len(violation)]
+    power = wald_rejection_probability(slope * violation, cov, 0.95, test.degrees)
+    assert found["pretest"].wald_power == pytest.approx(power, abs=1e-12)
 
 
 def test_the_ratios_are_those_of_normal_densities_and_of_probabilities_of_passing() -> None:

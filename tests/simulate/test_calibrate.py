@@ -276,6 +276,17 @@ def test_anticipation_ends_what_is_fitted() -> None:
     assert fitted(moved, question).dials == fitted(panel, question).dials
 
 
+def test_adopters_have_grown_by_the_hazard_before_what_they_anticipate() -> None:
+    growth = []
+    for anticipation in (0, 1, 2):
+        sample = QUESTION.replace(anticipation=anticipation).sample(dated(1500))
+        process = replace(drawing(1500, hazard=(0.0, 1.5), shocks=0.5), sample=sample)
+        draws = (process.draw(np.random.default_rng(seed)) for seed in range(3))
+        growth.append([moments_of(process, d)["adopters' growth less that of all"].value for d in draws])
+    assert np.mean(growth[0]) > 0.5
+    np.testing.assert_allclose(np.mean(growth, axis=1), np.mean(growth[0]), rtol=0.25)
+
+
 def fitted(panel: Panel, question: Question = QUESTION) -> Any:
     sample = question.sample(panel)
     untreated = sample.observed & Adoption.of(sample).untreated

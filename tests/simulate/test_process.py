@@ -342,6 +342,13 @@ def test_a_process_says_what_it_is() -> None:
     assert "standard deviation, 2" in repr(process(family="continuous"))
 
 
+def test_what_is_treated_in_each_panel_are_the_clusters_that_adopt_together_and_else_units() -> None:
+    made = process(event="by_state", cluster="state")
+    clusters = len(np.unique(made.sample.cluster[made.sample.ever_treated]))
+    assert f"treated: {clusters} clusters a panel" in repr(made)
+    assert f"treated: {process().sample.n_treated} units a panel" in repr(process())
+
+
 def test_first_treated_periods_of_a_draw_are_dated_in_periods() -> None:
     made = process()
     draw = drawn(made, effect=0.3)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, QuestionError, capital, quantile
+from study.core import FloatArray, QuestionError, capital, quantile, t_quantile
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.event_path import EventPath, event_path, of_one_mean
 from study.diagnostics.honest import METHODS, RESTRICTIONS, Problem, breakdown, slope_bounds
@@ -88,8 +88,9 @@ def honest_did(
     An interval for M holds for every smaller one too, but need not contain the intervals of those: the estimator that
     a fixed-length one is around changes with M, and so do the critical values of hybrid tests.
 
-    Effects by event time are taken as normal with a known covariance, as in the paper. With few treated clusters they
-    are not, and intervals cover less than their level, those under "smoothness" with M = 0 too.
+    Effects by event time are taken as normal with a known covariance, as in the paper. Where the estimate's convention
+    has t intervals, the covariance is that with which normal intervals are as wide as these, so that with few treated
+    clusters intervals cover more nearly what they say; without it they are those of the paper.
 
     Parameters
     ----------
@@ -151,14 +152,17 @@ def honest_did(
     path = event_path(fit, WHO, before=before, after=after, needs_pre=needs_pre)
     n_pre, (weights, label) = path.n_pre, _weights(target, path)
     limits = RESTRICTIONS[restriction](n_pre, path.n_post)
-    problem = Problem(path.effect, path.covariance, weights, limits, level)
+    # Normal intervals are then as wide as t intervals with the fewest degrees of freedom that an effect has.
+    wider = t_quantile((1 + level) / 2, np.min(path.degrees)) / quantile((1 + level) / 2)
+    covariance = wider**2 * path.covariance
+    problem = Problem(path.effect, covariance, weights, limits, level)
     if restriction != "smoothness" and not problem.largest_bias > 0:
         raise QuestionError(
             f'{WHO}: effects before treatment do not change at all; use restriction="smoothness".'
         )
     bounds = None
     if restriction == "smoothness" and n_pre > 1:
-        bounds = slope_bounds(path.effect[:n_pre], path.covariance[:n_pre, :n_pre], level)
+        bounds = slope_bounds(path.effect[:n_pre], covariance[:n_pre, :n_pre], level)
     if M is not None:
         strengths = _strengths(M)
     elif restriction == "smoothness":
@@ -176,7 +180,11 @@ def honest_did(
     share = "share " if scale.percent else ""
     outcome = scale.outcome if scale.name == "level" else f"{scale.outcome}, {share}{scale.unit}"
     unit = f" {scale.unit}" if scale.name == "level" else f" ({share}{scale.unit})"
-    details: dict[str, Any] = {"estimate": estimate, "std_error": problem.std_error, "breakdown": value}
+    details: dict[str, Any] = {
+        "estimate": estimate,
+        "std_error": problem.std_error / wider,
+        "breakdown": value,
+    }
     details |= {"sign_change": problem.overturning, "restriction": restriction}
     details |= {"n_pre": n_pre, "n_post": path.n_post, "bounds_before": bounds, "left_out": path.left_out}
     verdict, *evidence = _sentences(fit.design, problem, frame, f"{label} on {outcome}", unit, details)
@@ -222,7 +230,7 @@ def _sentences(
     )
     parallel, *others = (f"[{row.conf_low:.4g}, {row.conf_high:.4g}]" for row in frame.itertuples())
     yield (
-        f"Under parallel trends the {effect} is {estimate:.4g} with normal {sure} interval {parallel} ({design}, "
+        f"Under parallel trends the {effect} is {estimate:.4g} with {sure} interval {parallel} ({design}, "
         f"{limits.n_pre} event times before the reference and {len(problem.weights)} after)."
     )
     if len(limits.before):

@@ -14,12 +14,12 @@ from scipy.integrate import quad
 from scipy.linalg import null_space
 from scipy.optimize import linprog, minimize
 from scipy.special import erfcx
-from scipy.stats import norm, truncnorm
+from scipy.stats import norm, t, truncnorm
 
 from study import Panel, Question, estimate
 from study.core.arrays import FloatArray
 from study.core.errors import QuestionError
-from study.diagnostics import honest
+from study.diagnostics import Finding, honest
 from study.diagnostics.event_path import event_path
 from study.diagnostics.honest import (
     METHODS,
@@ -506,14 +506,35 @@ def test_the_answer_does_not_depend_on_order_names_levels_or_dates(kind: str) ->
         np.testing.assert_allclose(numbers(fitted(other), kind), ours, rtol=1e-6)
 
 
+def parallel(made: Finding) -> list[float]:
+    """Return the interval under parallel trends."""
+    return made.frame.loc[0, ["conf_low", "conf_high"]].tolist()
+
+
+def widest(fit: Estimate, made: Finding) -> list[float]:
+    """Return the t interval with the fewest degrees of freedom of an effect by event time."""
+    half = t.isf(0.025, np.min(event_path(fit, "test").degrees)) * made["std_error"]
+    return [made["estimate"] - half, made["estimate"] + half]
+
+
 def test_the_default_target_is_the_headline_average() -> None:
     fit, made = fitted(), honest_did(fitted())
     assert made["estimate"] == pytest.approx(fit.headline.effect[0], rel=1e-10)
     assert made["std_error"] == pytest.approx(fit.headline.std_error[0], rel=1e-10)
-    half = 1.959964 * made["std_error"]
-    assert made.frame.loc[0, ["conf_low", "conf_high"]].tolist() == pytest.approx(
-        [made["estimate"] - half, made["estimate"] + half], rel=1e-6
-    )
+    assert parallel(made) == pytest.approx(widest(fit, made), rel=1e-9)
+
+
+def test_with_few_treated_units_intervals_are_as_wide_as_those_of_t_and_under_other_conventions_normal() -> (
+    None
+):
+    first = np.where(np.arange(40) < 5, 5.0, np.nan)
+    fit = fitted(replace(simulated.panel(40), first_treated={"event": first}))
+    few, normal = (honest_did(each, restriction="smoothness", M=[0.0]) for each in (fit, fit.under("CR0")))
+    assert parallel(few) == pytest.approx(widest(fit, few), rel=1e-9)
+    of_t = (few.frame["conf_high"] - few.frame["conf_low"]) / few["std_error"]
+    of_normal = (normal.frame["conf_high"] - normal.frame["conf_low"]) / normal["std_error"]
+    assert of_normal[0] == pytest.approx(2 * norm.isf(0.025), rel=1e-9)
+    assert np.all(of_t > 1.3 * of_normal)
 
 
 def test_a_target_is_an_event_time_or_weights() -> None:
@@ -565,8 +586,8 @@ def test_findings_say_what_they_found(kind: str, method: str) -> None:
     text = " ".join(made.sentences)
     assert f"by at most {made['breakdown']:.3g} " in text
     assert "(the breakdown value)" in text
-    half = norm.isf(0.025) * made["std_error"]
-    assert f"{made['estimate']:.4g} with normal 95% interval [{made['estimate'] - half:.4g}, " in text
+    low, high = widest(fitted(), made)
+    assert f"{made['estimate']:.4g} with 95% interval [{low:.4g}, {high:.4g}] " in text
     assert "nan" not in text
     figure = made.plot()
     (axis,) = figure.axes

@@ -89,8 +89,8 @@ def honest_did(
     a fixed-length one is around changes with M, and so do the critical values of hybrid tests.
 
     Effects by event time are taken as normal with a known covariance, as in the paper. Where the estimate's convention
-    has t intervals, the covariance is that with which normal intervals are as wide as these, so that with few treated
-    clusters intervals cover more nearly what they say; without it they are those of the paper.
+    has t intervals, it is the covariance with which the normal interval under parallel trends is as wide as that of t,
+    so that with few treated clusters intervals cover more nearly what they say.
 
     Parameters
     ----------
@@ -152,8 +152,11 @@ def honest_did(
     path = event_path(fit, WHO, before=before, after=after, needs_pre=needs_pre)
     n_pre, (weights, label) = path.n_pre, _weights(target, path)
     limits = RESTRICTIONS[restriction](n_pre, path.n_post)
-    # Normal intervals are then as wide as t intervals with the fewest degrees of freedom that an effect has.
-    wider = t_quantile((1 + level) / 2, np.min(path.degrees)) / quantile((1 + level) / 2)
+    degrees = float(np.min(np.broadcast_to(path.degrees, path.effect.shape)[n_pre:][weights != 0]))
+    if isinstance(target, str):
+        degrees = fit.aggregate("event_average", horizon=int(path.event_time[-1])).degrees_of_freedom[0]
+    # The normal interval of the target is then as wide as its t interval.
+    wider = t_quantile((1 + level) / 2, degrees) / quantile((1 + level) / 2)
     covariance = wider**2 * path.covariance
     problem = Problem(path.effect, covariance, weights, limits, level)
     if restriction != "smoothness" and not problem.largest_bias > 0:

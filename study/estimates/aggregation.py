@@ -264,9 +264,10 @@ def aggregate(
         return estimate.select(np.isfinite(estimate.at))
     estimate = estimate.of_no_dose
     kind, made = to.removesuffix("_average"), to in estimate.terms
-    ends = (horizon is None or to == "event_average") and (balance is None or kind == "event")
-    if not ends or (made and (horizon, balance) != (None, None)):
-        raise QuestionError(f'aggregate: this "{to}" takes no such horizon or balance; leave it out.')
+    takes = {"horizon": (horizon, to == "event_average"), "balance": (balance, kind == "event")}
+    odd = [name for name, (given, able) in takes.items() if given is not None and (made or not able)]
+    if odd:
+        raise QuestionError(f'aggregate: "{to}" of this estimate takes no {odd[0]}; leave it out.')
     label = {"event": "event_time", "cohort": "cohort", "calendar": "period"}.get(to)
     if made:  # by the design itself, or before
         return estimate.select(np.array(estimate.terms) == to)

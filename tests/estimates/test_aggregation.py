@@ -126,8 +126,9 @@ def test_an_effect_over_a_mean_that_is_not_positive_has_no_value() -> None:
     [("event", {"horizon": 1}), ("cohort_average", {"horizon": 1}), ("treated_average", {"balance": 1})],
 )
 def test_a_horizon_or_balance_is_not_passed_over(fit: Estimate, to: str, asked: dict[str, int]) -> None:
+    (name,) = asked
     for made, kind in ((fit, to), (fit.aggregate("event_average"), "event_average")):
-        with pytest.raises(QuestionError, match=f'aggregate: this "{kind}" takes no such horizon or balance'):
+        with pytest.raises(QuestionError, match=f'aggregate: "{kind}" of this estimate takes no {name}'):
             made.aggregate(kind, **asked)
 
 

@@ -175,6 +175,11 @@ class Influence:
             chosen.shape, tuple(p for p in chosen.parts if p.coefficient is None or p.coefficient.any())
         )
 
+    @property
+    def alike(self) -> bool:
+        """Whether the influence on all estimates is the same, by its maps."""
+        return all(c is not None and bool(np.all(c == c[..., :1])) for _, c in self.parts)
+
     def scaled(self, factor: FloatArray) -> Influence:
         """Return the influence on each estimate times a number; factor has shape (K,)."""
         return self._by_term(self.shape[1], lambda terms: terms * factor)

@@ -369,7 +369,8 @@ def _of_cells(effects: Estimate, fits: list[_Fit], of_fits: list[tuple[FloatArra
     place = np.zeros((len(rows), n_periods, len(effects.terms)))
     for fit, of_fit in zip(fits, of_fits, strict=True):
         column = fit.cells - np.argmax(effects.cohort == dates[fit.group])
-        own[fit.group][:, column], left[fit.group][:, column] = of_fit
+        some = slice(column[0], column[-1] + 1) if np.ptp(column) < len(column) else column  # faster
+        own[fit.group][:, some], left[fit.group][:, some] = of_fit
         place[fit.group, column, fit.cells] = n
     return _Pair(*(Influence.by_group(n, Values(rows, tuple(values)), place) for values in (own, left)))
 

@@ -124,8 +124,9 @@ def test_with_gaps_it_is_that_of_leaving_out_clusters_and_the_cells_that_they_al
     ]
     assert fits[0].only is not None
     assert np.any(fits[0].only >= 0)
-    for to in ("treated_average", "cohort_average", "event"):
+    for to in ("treated_average", "cohort_average", "cohort", "event"):
         average, error = fits[0].aggregate(to), error_of(fits[0], fits[1:], to)
+        assert average.varies.all() or to == "event"
         assert average.std_error[average.varies] == pytest.approx(error[average.varies], rel=closeness)
 
 

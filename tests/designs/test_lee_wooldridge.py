@@ -104,7 +104,7 @@ def test_one_treated_unit_has_a_pooled_t_test_in_every_design_and_no_jackknife(d
 def test_errors_of_one_regression_are_said_to_be_wrong_for_averages_over_several_cohorts(
     variance: str,
 ) -> None:
-    # Of two cohorts of 4 beside 40 units the error of an average is on average 1.3 times what it varies by.
+    # Regressions of several cohorts share comparison units, whose errors are then no longer of equal variance.
     for cohorts in ((5,), (5, 7)):
         fit = estimate(simulated.panel(60, cohorts=cohorts), ASKED, "lee_wooldridge", variance=variance)
         assert any("averages over several" in note for note in fit.notes) == (

@@ -121,7 +121,6 @@ def test_every_table_of_an_estimate_says_what_it_could_have_found(panel: Panel, 
 
 @pytest.mark.parametrize("scale", ["level", "proportional"])
 def test_a_summary_says_that_power_is_less_where_an_effect_multiplies_errors(panel: Panel, scale) -> None:
-    """Of counts with multiplied noise, 50 of 150 units treated, 65% of samples find it and not 80%."""
     said = "power is less where the effect multiplies errors too" in estimate_summary(
         estimate(panel, QUESTION.replace(scale=scale))
     )

@@ -57,8 +57,14 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
+def pytest_collectstart() -> None:
+    """Look for no garbage among objects that stay."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """Spare the collector of garbage what was collected here, millions of objects that stay, and look seldom."""
+    """Spare the collector of garbage what was collected here, millions of objects, and look seldom."""
+    gc.enable()
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)

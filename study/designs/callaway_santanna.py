@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -16,7 +17,6 @@ from study.core import (
     panel_att,
     raw_gap,
     repeated_att,
-    sums_by,
 )
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_assignments import DESIGN, averages_by_assignment
@@ -145,8 +145,10 @@ def _from_means(
         np.any(compared & seen_now, axis=0) & np.any(compared & seen_base, axis=0),
         cells.reference,
     )
+    by_period: Sequence[Influence] = ()
     if x is None:
-        estimate, influence = differences_of_means(means, cells, compared)
+        estimate, by_period = differences_of_means(means, cells, compared)
+        influence = by_period[0] + by_period[1]
     else:
         added = None if sample.summed is None else sample.summed.products
         estimate, influence, identified = regression_adjusted(means, cells, compared, x, added)
@@ -159,7 +161,7 @@ def _from_means(
         used[others, at[estimated][which]] = True
     mean, mean_influence = means.pooled(means.cells(cells.cohort, cells.now))
     size, n_obs = means.sizes(cells.cohort, cells.now), int(means.seen[used].sum())
-    return Effects(estimate, influence, mean, mean_influence, size, reasons, n_obs)
+    return Effects(estimate, influence, mean, mean_influence, size, reasons, n_obs, {}, by_period)
 
 
 def _from_units(
@@ -169,7 +171,8 @@ def _from_units(
     n, n_terms = sample.n_rows, len(cells.cohort)
     y, used = np.nan_to_num(sample.y).T.copy(), np.zeros(sample.y.T.shape, dtype=bool)
     (estimate, mean), size = np.zeros((2, n_terms)), np.zeros(n_terms, dtype=np.int64)
-    influence = mean_influence = Influence.none(n, n_terms)
+    mean_influence = Influence.none(n, n_terms)
+    by_period = [mean_influence] * 2  # all of it first, where both periods have the same units
     reasons = np.full(n_terms, "", dtype=object)
     unlike: dict[int, str] = {}
     for c in comparisons(sample, cells, compared):
@@ -184,7 +187,7 @@ def _from_units(
             gap = raw_gap(change[:, at], own, c.treated_now, c.compared_now[:, at], weights)
             estimate[c.own] = np.where(known, gap.estimate, 0.0)
             scaled = np.where(known[:, None], gap.influence, 0.0).T * (n / len(weights))
-            influence += Influence.of(scaled, rows, n) @ place
+            by_period[0] += Influence.of(scaled, rows, n) @ place
         else:
             for alike in c.alike(np.flatnonzero(known), sample):
                 try:
@@ -193,7 +196,8 @@ def _from_units(
                     why[alike] = str(error)
                     continue
                 estimate[c.own[alike]] = effect
-                influence += of_effect @ place[alike]
+                for p, part in enumerate(of_effect):
+                    by_period[p] += part @ place[alike]
                 if apart:
                     who = "1 comparison unit has" if apart == 1 else f"{apart} comparison units have"
                     zero = "odds of zero, since the covariates tell them from all treated units"
@@ -202,9 +206,8 @@ def _from_units(
         mean[c.own], of_mean = c.treated_mean(sample, y)
         mean_influence += Influence.of(np.nan_to_num(of_mean.T), c.members, n) @ place
         used |= c.used(np.flatnonzero((why == "") & (c.now != c.base)), len(used))
-    return Effects(
-        estimate, influence, mean, mean_influence, size, reasons, int(sample.counted(used.T).sum()), unlike
-    )
+    n_obs, influence = int(sample.counted(used.T).sum()), by_period[0] + by_period[1]
+    return Effects(estimate, influence, mean, mean_influence, size, reasons, n_obs, unlike, by_period)
 
 
 def _adjusted(
@@ -215,8 +218,11 @@ def _adjusted(
     x: FloatArray,
     method: Method,
     as_drdid: bool,
-) -> tuple[FloatArray, Influence, int]:
-    """Return ATT(g,t) given covariates for cells of the same units, and how many of these resemble no treated one."""
+) -> tuple[FloatArray, list[Influence], int]:
+    """Return ATT(g,t) given covariates for cells of the same units, and how many of these resemble no treated one.
+
+    Where both periods have units of their own, their parts of the influence are apart.
+    """
     n, weights, k = sample.n_rows, sample.weights, cells[0]
     treated, compared = c.members[c.treated_now[k]], np.flatnonzero(c.compared_now[k])
     rows = np.concatenate([treated, compared])
@@ -225,7 +231,7 @@ def _adjusted(
         change = y[np.ix_(c.now[cells], rows)] - y[np.ix_(c.base[cells], rows)]
         fit = panel_att(change, is_treated, x[rows], weights[rows], method)
         influence = Influence.of(fit.influence.T * (n / len(rows)), rows, n)
-        return fit.estimate, influence, _units_of(sample, rows, fit.unlike)
+        return fit.estimate, [influence], _units_of(sample, rows, fit.unlike)
     treated, compared = c.members[c.treated_base[k]], np.flatnonzero(c.compared_base[k])
     early = np.concatenate([treated, compared])
     outcome = np.concatenate([y[c.now[k], rows], y[c.base[k], early]])
@@ -235,8 +241,9 @@ def _adjusted(
     is_treated = np.concatenate([is_treated, np.arange(len(early)) < len(treated)])
     rows = np.concatenate([rows, early])
     fit = repeated_att(outcome, post, is_treated, x[rows], weights[rows], method, as_drdid=as_drdid)
-    of_rows = sums_by(fit.influence * (n / len(rows)), rows, n)
-    return fit.estimate, Influence.of(of_rows[:, None]), _units_of(sample, rows, fit.unlike)
+    scaled = fit.influence[:, None] * (n / len(rows))
+    parts = [Influence.of(scaled[when], rows[when], n) for when in (post, ~post)]
+    return fit.estimate, parts, _units_of(sample, rows, fit.unlike)
 
 
 def _units_of(sample: Sample, rows: IntArray, which: BoolArray | None) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, first_of
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_cells import Comparison, cohort_cells, comparisons, known_cells, whole_cohorts
-from study.estimates import Estimate, group_time_effects
+from study.estimates import Estimate, group_time_effects, left_out_by_period
 
 # Shares are sums of weights, which round: a share that another equals but for rounding is reached.
 ROUNDING = 1e-13
@@ -101,6 +101,10 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] | None = (0
         n_obs=int(used.sum()),
         **whole_cohorts(sample, cells.select(cell)),
     )
+    if sample.question.missing == "cells":
+        influence, of_base = each("influence"), each("of_base")
+        parts = influence - of_base, of_base, influence + each("of_untreated")
+        fit = left_out_by_period(fit, *map(Influence.of, parts))
     notes += _range_and_bounds({fit.terms[i]: by_cell[k] for i, (k, j) in enumerate(pairs) if j == 0})
     at = np.array([np.nan, *levels])[column]
     of_quantile = [
@@ -192,7 +196,8 @@ class Changes(NamedTuple):
     Attributes
     ----------
     effect, untreated : ndarray, shape (1 + Q,)
-    influence, of_untreated : ndarray, shape (n, 1 + Q)
+    influence, of_untreated, of_base : ndarray, shape (n, 1 + Q)
+        On effects and on untreated outcomes, and the part of the former that outcomes in the base period have.
     upper : float
         Upper end of the bounds of the mean effect of a discrete outcome, of which ``effect`` is the lower; else NaN.
     outside, treated : int
@@ -203,6 +208,7 @@ class Changes(NamedTuple):
     untreated: FloatArray
     influence: FloatArray
     of_untreated: FloatArray
+    of_base: FloatArray
     upper: float
     outside: int
     treated: int
@@ -210,10 +216,10 @@ class Changes(NamedTuple):
 
 def no_change(treated: Group, levels: FloatArray, n_units: int) -> Changes:
     """Return the effects at the base itself, which are zero, and the treated units' mean there."""
-    effect, (influence, of_mean) = np.zeros(1 + len(levels)), np.zeros((2, n_units, 1 + len(levels)))
+    effect, (none, of_mean) = np.zeros(1 + len(levels)), np.zeros((2, n_units, 1 + len(levels)))
     mean = treated.share @ treated.y
     of_mean[treated.rows] = (n_units * treated.share * (treated.y - mean))[:, None]
-    return Changes(effect, effect + mean, influence, of_mean, np.nan, 0, len(treated.y))
+    return Changes(effect, effect + mean, none, of_mean, none, np.nan, 0, len(treated.y))
 
 
 def changes(base: Sequence[Group], now: Sequence[Group], levels: FloatArray, n_units: int) -> Changes:
@@ -249,11 +255,11 @@ def changes(base: Sequence[Group], now: Sequence[Group], levels: FloatArray, n_u
     untreated = np.concatenate([[share @ k], k_at])
     effect = np.concatenate([[treated_now.share @ treated_now.y], treated_at]) - untreated
 
-    of_untreated, of_treated = np.zeros((2, n_units, 1 + len(levels)))
+    before, after, of_treated = np.zeros((3, n_units, 1 + len(levels)))
     for out, group, of_mean, of_quantiles in (
-        (of_untreated, compared_base, of_base, rank * (compared_base.y[:, None] <= at)),
-        (of_untreated, compared_now, -of_now, -rank * (compared_now.y[:, None] <= k_at)),
-        (of_untreated, treated_base, k, -own * (z[:, None] <= at)),
+        (before, compared_base, of_base, rank * (compared_base.y[:, None] <= at)),
+        (after, compared_now, -of_now, -rank * (compared_now.y[:, None] <= k_at)),
+        (before, treated_base, k, -own * (z[:, None] <= at)),
         (
             of_treated,
             treated_now,
@@ -265,8 +271,11 @@ def changes(base: Sequence[Group], now: Sequence[Group], levels: FloatArray, n_u
         out[group.rows] += n_units * group.share[:, None] * (value - group.share @ value)
     upper = np.nan
     if any(group.discrete for group in (compared_base, compared_now, treated_base, treated_now)):
-        of_untreated[:, 1:] = of_treated[:, 1:] = 0.0
+        before[:, 1:] = after[:, 1:] = of_treated[:, 1:] = 0.0
         lowest = compared_now.y[compared_now.place(compared_base.distribution(z, "left"), "right")]
         upper = float(treated_now.share @ treated_now.y - share @ np.minimum(lowest, k))
     outside = int(np.sum((z < compared_base.y[0]) | (z > compared_base.y[-1])))
-    return Changes(effect, untreated, of_treated - of_untreated, of_untreated, upper, outside, len(z))
+    of_untreated = before + after
+    return Changes(
+        effect, untreated, of_treated - of_untreated, of_untreated, -before, upper, outside, len(z)
+    )

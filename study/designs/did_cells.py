@@ -15,6 +15,7 @@ from study.estimates import (
     Estimate,
     group_time_effects,
     left_out,
+    left_out_by_period,
     only_row,
     refuse_single_units,
     single_cells,
@@ -32,7 +33,8 @@ class Effects(NamedTuple):
 
     ``size`` counts the treated units that an estimate rests on, ``n_obs`` the unit-periods that all do, ``unlike``
     says by number what is to be said of terms that have an estimate, such as how many comparison units resemble none of
-    the treated ones.
+    the treated ones. ``by_period`` are the parts of the influence of a cell's two periods, where these have units of
+    their own.
     """
 
     estimate: FloatArray
@@ -43,6 +45,7 @@ class Effects(NamedTuple):
     reasons: Reasons
     n_obs: int = 0
     unlike: Mapping[int, str] = {}
+    by_period: Sequence[Influence] = ()
 
 
 class Cells(NamedTuple):
@@ -193,8 +196,10 @@ def comparisons(sample: Sample, cells: Cells, compared: BoolArray | None = None)
 
 def differences_of_means(
     means: CohortMeans, cells: Cells, compared: BoolArray
-) -> tuple[FloatArray, Influence]:
+) -> tuple[FloatArray, list[Influence]]:
     """Return differences in differences of means by group and period, shape (K,); NaN without one of the groups.
+
+    With them comes the influence of the means of each of the two periods, which add up to that of the difference.
 
     Exact where the units that are seen do not differ between the two periods, and for repeated cross-sections;
     weights of the compared groups, of which ``compared``, (G, K), says which they are, are the sums of their units'
@@ -203,10 +208,10 @@ def differences_of_means(
     n_groups, n_periods = means.mean.shape
     n_terms, each = len(cells.cohort), np.arange(len(cells.cohort))
     group = np.searchsorted(means.dates, cells.cohort)
-    estimate = np.zeros(n_terms)
-    of_deviation, of_weight = np.zeros((2, n_groups, n_periods, n_terms))
+    estimate, influence = np.zeros(n_terms), []
     with np.errstate(invalid="ignore", divide="ignore"):
         for sign, at in ((1.0, cells.now), (-1.0, cells.base)):
+            of_deviation, of_weight = np.zeros((2, n_groups, n_periods, n_terms))
             mean, weight = means.mean[:, at], means.weight[:, at]
             of_compared = weight * compared
             share = compared / of_compared.sum(axis=0)
@@ -216,9 +221,10 @@ def differences_of_means(
             of_deviation[group, at, each] += sign * means.n_rows / weight[group, each]
             of_deviation[:, at, each] -= sign * means.n_rows * share
             of_weight[:, at, each] -= sign * means.n_rows * share * (mean - theirs)
-    reference = cells.reference
-    estimate[reference] = of_deviation[:, :, reference] = of_weight[:, :, reference] = 0.0
-    return estimate, means.influence(of_deviation, of_weight)
+            of_deviation[:, :, cells.reference] = of_weight[:, :, cells.reference] = 0.0
+            influence.append(means.influence(of_deviation, of_weight))
+    estimate[cells.reference] = 0.0
+    return estimate, influence
 
 
 def baseline_matrix(sample: Sample, design: str) -> FloatArray:
@@ -385,7 +391,12 @@ def effects_in_cells(
         **{"n_obs": effects.n_obs} | fields,
     ).select(known)
     mean, of_mean = effects.mean[known] - fit.effect_level, effects.mean_influence.select(known)
-    return replace(fit, untreated_mean=mean, untreated_influence=of_mean - fit.level_influence)
+    fit = replace(fit, untreated_mean=mean, untreated_influence=of_mean - fit.level_influence)
+    if sample.question.missing != "cells" or sample.observed.all():
+        return fit
+    return left_out_by_period(
+        fit, *(part.select(known) for part in (*effects.by_period, effects.mean_influence))
+    )
 
 
 def of_estimated_cohorts(fit: Estimate) -> Estimate:

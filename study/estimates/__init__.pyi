@@ -7,6 +7,7 @@ from .aggregation import event_effects as event_effects
 from .aggregation import event_time_effects as event_time_effects
 from .aggregation import group_time_effects as group_time_effects
 from .aggregation import left_out as left_out
+from .aggregation import left_out_by_period as left_out_by_period
 from .aggregation import mean_over as mean_over
 from .aggregation import only_in_cells as only_in_cells
 from .aggregation import only_row as only_row

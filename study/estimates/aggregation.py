@@ -560,6 +560,26 @@ def clusters_left_out(fit: Estimate) -> Estimate:
     return replace(fit, left_out=left._replace(level=Influence.of(level), untreated=Influence.of(untreated)))
 
 
+def left_out_by_period(fit: Estimate, now: Influence, base: Influence, of_mean: Influence) -> Estimate:
+    """Return an estimate that leaves clusters out of the means of each period, of which they are different shares.
+
+    Parameters
+    ----------
+    fit : Estimate
+    now, base : Influence, shape (n, K)
+        What outcomes in a period and in its base have; they add up to the influence on effects.
+    of_mean : Influence, shape (n, K)
+        On the treated units' mean.
+    """
+    own = [leverage(part, fit.sides) for part in (now, base, of_mean)]
+    late, early, mean = (
+        each.applied(part, fit.sides) for each, part in zip(own, (now, base, of_mean), strict=True)
+    )
+    clusters, estimable = np.minimum(own[0].clusters, own[1].clusters), own[0].estimable & own[1].estimable
+    level = late + early
+    return replace(fit, left_out=LeftOut(level, mean - level, clusters, estimable, ~fit.reference))
+
+
 def coefficients(
     sample: Sample,
     terms: tuple[str, ...],

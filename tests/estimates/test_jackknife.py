@@ -107,6 +107,9 @@ def test_it_is_that_of_leaving_out_units_with_sampling_weights() -> None:
         ({"cluster": "state"}, 1e-9),
         ({"weights": "size"}, 1e-9),
         ({"comparison": "not_yet_treated", "base": "varying"}, 1e-9),
+        ({"missing": "cells"}, 1e-9),
+        ({"missing": "cells", "cluster": "state"}, 1e-9),
+        ({"missing": "cells", "weights": "size"}, 1e-9),
         ({"scale": "proportional"}, 2e-3),  # a ratio moves not quite by its derivative
     ],
 )
@@ -123,7 +126,7 @@ def test_with_gaps_it_is_that_of_leaving_out_clusters_and_the_cells_that_they_al
         for part in (panel, *(simulated.subset(panel, labels != label) for label in np.unique(labels)))
     ]
     assert fits[0].only is not None
-    assert np.any(fits[0].only >= 0)
+    assert np.any(fits[0].only >= 0) == ("missing" not in fields)
     for to in ("treated_average", "cohort_average", "cohort", "event"):
         average, error = fits[0].aggregate(to), error_of(fits[0], fits[1:], to)
         assert average.varies.all() or to == "event"
@@ -220,6 +223,21 @@ def test_a_cell_whose_base_one_treated_unit_is_seen_in_has_no_error_as_repeated_
     fit = estimate(panel, NEVER.replace(missing="cells"), "callaway_santanna")
     assert np.isnan(fit.std_error[(fit.cohort == 4) & ~fit.reference]).all()
     assert np.isfinite(fit.std_error[(fit.cohort == 5) & ~fit.reference]).all()
+
+
+def test_of_repeated_cross_sections_it_is_that_of_leaving_out_each_unit() -> None:
+    rng, n = np.random.default_rng(3), 96
+    y = np.where(np.arange(n)[:, None] % 8 == np.arange(8), rng.normal(size=(n, 8)), np.nan)
+    first = np.where(np.arange(n) < 40, 4.0, np.nan)
+    panel = replace(simulated.panel(n=n), outcomes={"y": y}, first_treated={"event": first})
+    whole, *without = [
+        estimate(part, NEVER.replace(missing="cells"), "callaway_santanna")
+        for part in (panel, *(simulated.subset(panel, panel.units != unit) for unit in panel.units))
+    ]
+    error = np.sqrt(sum((fit.effect - whole.effect) ** 2 for fit in without))
+    assert whole.std_error[~whole.reference] == pytest.approx(error[~whole.reference], rel=1e-9)
+    headline = error_of(whole, without, "event_average")
+    assert whole.aggregate("event_average").std_error == pytest.approx(headline, rel=1e-9)
 
 
 def test_rows_that_stand_for_several_clusters_are_not_one() -> None:

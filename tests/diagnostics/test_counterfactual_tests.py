@@ -369,3 +369,9 @@ def test_where_the_clusters_leave_no_joint_test_none_is_said_to_pass() -> None:
     assert "cannot be made" in found.verdict
     assert "does not reject" not in found.verdict
     assert fit_before_treatment(sample, "imputation", before=1).against is False
+
+
+def test_event_times_of_which_one_follows_from_the_others_are_all_said_to_be_tested() -> None:
+    found = fit_before_treatment(ASKED.sample(simulated.panel(n=30, cohorts=(5,))), "imputation")
+    assert (found["wald"].rank, len(found.frame)) == (3, 4)
+    assert "none of 4 event times" in found.verdict

@@ -1209,18 +1209,22 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
 
 def _of_pooled(fit: Estimate) -> str | None:
     """Say what a pooled variance takes for granted where dates differ or few clusters are treated."""
+    question = fit.sample.question
+    takes = not (question.cluster or question.instrument or question.group)  # few_treated refuses these
     if len(fit.sample.cohorts) != 1:
+        instead = "study.few_treated" if takes else 'convention "jackknife"'
         return (
             f"{fit.design}: with several dates comparison clusters are compared over averages of the treated clusters' "
             "periods, which vary less than those of one date, so that the pooled test of an average over dates "
-            "rejects too often; use study.few_treated."
+            f"rejects too often; use {instead}."
         )
     treated = treated_clusters(fit)
     if treated >= FEW_ON_A_SIDE:
         return None
+    instead = "; study.few_treated needs the second alone, or how errors vary with size" if takes else ""
     return (
         f"{fit.design}: the errors of {counted(treated, 'treated cluster')} are taken to be normal and to vary as "
-        "those of comparison clusters do; study.few_treated needs the second alone, or how errors vary with size."
+        f"those of comparison clusters do{instead}."
     )
 
 

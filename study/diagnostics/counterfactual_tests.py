@@ -356,7 +356,12 @@ def fit_before_treatment(
     )
 
 
-@about_predictions("Carry-over", "Does the effect outlast treatment?", needs=(Needs.LEVELS, Needs.ENDS))
+@about_predictions(
+    "Carry-over",
+    "Does the effect outlast treatment?",
+    needs=(Needs.LEVELS, Needs.ENDS),
+    designs=("imputation", "matrix_completion"),
+)
 def carry_over(
     sample: Sample,
     design: str,

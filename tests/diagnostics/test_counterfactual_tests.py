@@ -12,8 +12,10 @@ import simulated
 from scipy import stats
 
 from study import Panel, Question, QuestionError, diagnostics, estimate
+from study.designs import Supports, find_design
 from study.diagnostics import carry_over, fit_before_treatment, placebo_periods
 from study.diagnostics.counterfactual_tests import small_bound
+from study.diagnostics.finding import all_diagnostics
 from study.diagnostics.refits import at_each, equivalence_p
 from study.estimates import Effect
 from study.panel import Sample, Scale, since_end, since_onset
@@ -349,6 +351,11 @@ def test_rounding_of_predictions_that_are_exact_is_not_tested(diagnose: Any, lev
     sample = ASKED.sample(replace(made, outcomes={"y": exact}))
     with pytest.raises(QuestionError, match=r"varies|no variance"):
         diagnose(sample, "imputation")
+
+
+def test_carry_over_is_offered_for_designs_that_take_a_treatment_that_ends() -> None:
+    offered = all_diagnostics()["carry_over"].designs
+    assert all(Supports.SWITCHING in find_design(name).supports for name in offered)
 
 
 def test_a_placebo_period_of_one_treated_unit_has_no_p_value() -> None:

@@ -21,12 +21,15 @@ from study.diagnostics import Finding, Needs, Section, diagnostic, dots, equival
 from study.estimates import SIZE, Effect, Joint, Wald, effects_frame
 from study.panel import Sample, since_end, since_onset
 
-DESIGNS = ("imputation", "generalized_synthetic_control", "matrix_completion")
+ENDING = ("imputation", "matrix_completion")  # treatment may end in these
+DESIGNS = (*ENDING, "generalized_synthetic_control")
 LEAST = 0.3  # of the treated cells of the fullest event time, for one before treatment to be tested
 ROUNDING = 1e-14  # of the largest outcome, below which errors do not vary
 NCP = 0.5  # of the F test of equivalence, for each treated unit: the bound that fect (Liu, Wang and Xu 2024) takes
 SMALL = 0.36  # standard deviations of what two-way effects leave, as they take after others
-about_predictions = partial(diagnostic, section=Section.AGAINST, designs=DESIGNS, reference="liu2024")
+about_predictions = partial(
+    diagnostic, section=Section.AGAINST, needs=(Needs.LEVELS,), designs=DESIGNS, reference="liu2024"
+)
 
 
 class Fit(NamedTuple):
@@ -205,7 +208,6 @@ def _means(
 @about_predictions(
     "Placebo periods",
     "Is there an effect in the last periods before treatment, when they are hidden from the fit?",
-    needs=(Needs.LEVELS,),
 )
 def placebo_periods(
     sample: Sample,
@@ -261,9 +263,7 @@ def placebo_periods(
 
 
 @about_predictions(
-    "Fit before treatment",
-    "Do predictions miss the outcomes of treated units before treatment?",
-    needs=(Needs.LEVELS,),
+    "Fit before treatment", "Do predictions miss the outcomes of treated units before treatment?"
 )
 def fit_before_treatment(
     sample: Sample,
@@ -357,10 +357,7 @@ def fit_before_treatment(
 
 
 @about_predictions(
-    "Carry-over",
-    "Does the effect outlast treatment?",
-    needs=(Needs.LEVELS, Needs.ENDS),
-    designs=("imputation", "matrix_completion"),
+    "Carry-over", "Does the effect outlast treatment?", needs=(Needs.LEVELS, Needs.ENDS), designs=ENDING
 )
 def carry_over(
     sample: Sample,

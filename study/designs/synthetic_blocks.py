@@ -133,7 +133,7 @@ def estimate_blocks(
     cohort has one unit, or the effects without some unit are not defined, no term has an influence and a note says
     so, unless there are replicates, shape (K, R).
     """
-    fitted, start = [fit(block) for block in parts], [block.start(leads) for block in parts]
+    n, fitted, start = sample.n_units, [fit(block) for block in parts], [b.start(leads) for b in parts]
     after = [sample.periods[first:] for first in start]
     length = [len(periods) for periods in after]
     cohort = np.repeat([block.cohort for block in parts], length)
@@ -143,7 +143,7 @@ def estimate_blocks(
     sides = [np.split(sample.cluster[block.rows], [len(block.comparison)])[::-1] for block in parts]
     sizes = np.array([[len(np.unique(side)) for side in of_block] for of_block in sides])
     clusters = np.repeat(sizes.T, length, axis=1)
-    influence = untreated = Influence.none(sample.n_units, len(effect))
+    influence = untreated = Influence.none(n, len(effect))
     single = [sample.period_name(block.cohort) for block in parts if len(block.treated) == 1]
     lost = [
         sample.period_name(b.cohort)
@@ -163,8 +163,7 @@ def estimate_blocks(
             same = np.broadcast_to(own.mean(axis=0), (len(block.comparison), own.shape[1]))
             of_untreated.append(np.vstack([same, means_without_each(own)]) - result.without)
         untreated = _pseudo_values(sample, parts, of_untreated)
-    factor = np.full(len(effect), sample.n_units / (sample.n_units - 1))
-    estimable = (clusters.min(axis=0) >= 2) & (not why)
+    factor, estimable = np.array([n / (n - 1)]), (clusters.min(axis=0) >= 2) & (not why)
     by_unit = group_time_effects(
         sample,
         cohort,

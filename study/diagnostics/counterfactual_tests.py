@@ -333,14 +333,13 @@ def fit_before_treatment(
     zero = errors.joint.test()
     p_f, p_largest = equivalence_f(zero), float(np.max(errors.p_equivalence[errors.varies]))
     scale, against = sample.question.effect_scale, None if np.isnan(zero.p_value) else zero.p_value < SIZE
-    tested = counted(len(errors.joint.names), "event time")  # of which some may follow from the others
     how = "in the fit itself" if in_sample else "each hidden from the fit in turn"
     verdict = f"{'rejects' if against else 'does not reject'} at {SIZE:.0%} ({p_is(zero.p_value)})"
     if against is None:
         verdict = "cannot be made, for the clusters leave it too few degrees of freedom"
     sentences = [
-        f"The joint test that predictions miss none of {tested} before treatment ({how}) "
-        f"{verdict}; {excluded(p_largest, 'a mean error', errors.bound, scale)}.",
+        f"The joint test that predictions miss none of {counted(len(errors.joint.names), 'event time')} before "
+        f"treatment ({how}) {verdict}; {excluded(p_largest, 'a mean error', errors.bound, scale)}.",
         f"The equivalence version of the F test has {p_is(p_f)}.",
         *["Errors in the fit itself are made small by it; those of hidden periods are not."] * in_sample,
     ]

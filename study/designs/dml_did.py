@@ -258,8 +258,8 @@ def dml_did(
         spread = spread_of_draws(sample, of_draw[learned], Influence.of(influence[:, learned]))
         notes.append(
             f"Over {repetitions} draws of the folds an effect of one has a standard deviation of "
-            f"{np.median(spread):.2f} standard errors in the median cell, of {spread.max():.2f} in the one that moves "
-            "most."
+            f"{np.median(spread):.2f} CR0 standard errors in the median cell, of {spread.max():.2f} in the one that "
+            "moves most."
         )
     return replace(fit, remarks=(*fit.remarks, *notes))
 

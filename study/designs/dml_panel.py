@@ -126,9 +126,9 @@ def dml_panel(
       given covariates to assume, which a treatment of 0 and 1 does not have.
 
     Levels of the outcome by unit that X does not predict are noise to the learner of E[Y|X] in the last of these, here
-    as in doubleml: constants by unit with 100 times the standard deviation of the errors move the estimate by a
-    standard error or more, and those of the other approaches not at all. A note says how much of what is left of Y
-    lies between units.
+    as in doubleml: constants by unit with 100 times the standard deviation of the errors can move the estimate by
+    standard errors, and those of the other approaches not at all. A note says how much of what is left of Y lies
+    between units.
 
     Covariates that are fixed in time are in X in each. l(X, t) = E[Y|X, t] and m(X, t) are predicted for each
     unit by learners that have not seen its fold, and theta solves the mean of doubleml's partialling-out

@@ -201,7 +201,7 @@ def dml_stacked(
         spread = spread_of_draws(sample, fit.of_draw, fit.level_influence)
         notes.append(
             f"over {repetitions} draws of the folds the effect of one has a standard deviation of up to "
-            f"{spread.max():.2f} standard errors (event {fit.event_time[spread.argmax()]:g})"
+            f"{spread.max():.2f} CR0 standard errors (event {fit.event_time[spread.argmax()]:g})"
         )
     return replace(fit, remarks=tuple(notes))
 

@@ -75,7 +75,7 @@ def lp_did(
     References
     ----------
     Dube, A., Girardi, D., Jordà, Ò., and Taylor, A. M. (2025). A local projections approach to
-    difference-in-differences. Journal of Applied Econometrics 40(5).
+    difference-in-differences. Journal of Applied Econometrics 40(7).
     """
     means = cohort_means(sample, levels_apart=True)
     fits, notes = [], []

@@ -571,7 +571,7 @@ def matrix_completion(
         then those 2, 7, 12, ... before.
     factors : int, optional
         The rank of L, in place of a penalty (interactive fixed effects: Bai 2009; Gobillon and Magnac 2016; Liu, Wang
-        and Xu 2022). Units with as many untreated cells or fewer are left out.
+        and Xu 2024). Units with as many untreated cells or fewer are left out.
     leads : int
         Number of periods before treatment (less the anticipation) whose effects are estimated, each by a fit from which
         the treated units' cells in it are held out. In-sample residuals are what the fit makes small, and are no terms.
@@ -597,7 +597,7 @@ def matrix_completion(
     Bai, J. (2009). Panel data models with interactive fixed effects. Econometrica 77(4).
     Gobillon, L., and Magnac, T. (2016). Regional policy evaluation: interactive fixed effects and synthetic controls.
     Review of Economics and Statistics 98(3).
-    Liu, L., Wang, Y., and Xu, Y. (2022). A practical guide to counterfactual estimators for causal inference with
+    Liu, L., Wang, Y., and Xu, Y. (2024). A practical guide to counterfactual estimators for causal inference with
     time-series cross-sectional data. American Journal of Political Science 68(1).
     """
     absorbing = sample.first_treated is not None

@@ -128,12 +128,12 @@ def estimate_blocks(
 ) -> Estimate:
     """Return the effects of all blocks as ATT(g,t) from the first lead on, with pseudo-values as influence.
 
-    The influence of unit i is n/m (m - 1) times the mean of the effects without one of the block's m units less the
-    effect without unit i, so that "CR1" is the jackknife's variance; "jackknife" takes n times that
-    difference. Where a cohort has one unit, or the effects without some unit are not defined, no term has an influence
-    and a note says so, unless there are replicates, shape (K, R).
+    The influence of unit i is n - 1 times the mean of the effects without one of the block's units less the effect
+    without unit i, so that "CR1" is the jackknife's variance; "jackknife" takes n times that difference. Where a
+    cohort has one unit, or the effects without some unit are not defined, no term has an influence and a note says
+    so, unless there are replicates, shape (K, R).
     """
-    fitted, start = [fit(block) for block in parts], [block.start(leads) for block in parts]
+    n, fitted, start = sample.n_units, [fit(block) for block in parts], [b.start(leads) for b in parts]
     after = [sample.periods[first:] for first in start]
     length = [len(periods) for periods in after]
     cohort = np.repeat([block.cohort for block in parts], length)
@@ -143,7 +143,7 @@ def estimate_blocks(
     sides = [np.split(sample.cluster[block.rows], [len(block.comparison)])[::-1] for block in parts]
     sizes = np.array([[len(np.unique(side)) for side in of_block] for of_block in sides])
     clusters = np.repeat(sizes.T, length, axis=1)
-    influence = untreated = Influence.none(sample.n_units, len(effect))
+    influence = untreated = Influence.none(n, len(effect))
     single = [sample.period_name(block.cohort) for block in parts if len(block.treated) == 1]
     lost = [
         sample.period_name(b.cohort)
@@ -163,8 +163,7 @@ def estimate_blocks(
             same = np.broadcast_to(own.mean(axis=0), (len(block.comparison), own.shape[1]))
             of_untreated.append(np.vstack([same, means_without_each(own)]) - result.without)
         untreated = _pseudo_values(sample, parts, of_untreated)
-    n_units = np.repeat([len(block.rows) for block in parts], length)
-    factor, estimable = n_units / (n_units - 1), (clusters.min(axis=0) >= 2) & (not why)
+    factor, estimable = np.array([n / (n - 1)]), (clusters.min(axis=0) >= 2) & (not why)
     by_unit = group_time_effects(
         sample,
         cohort,
@@ -249,7 +248,6 @@ def _pseudo_values(sample: Sample, parts: Sequence[Block], without: Sequence[Flo
     """Return the influence of each unit from the effects without it."""
     n, columns = sample.n_units, []
     for block, left in zip(parts, without, strict=True):
-        m = len(block.rows)
         columns.append(np.zeros((n, left.shape[1])))
-        columns[-1][block.rows] = n / m * (m - 1) * (left.mean(axis=0) - left)
+        columns[-1][block.rows] = (n - 1) * (left.mean(axis=0) - left)
     return Influence.of(np.hstack(columns))

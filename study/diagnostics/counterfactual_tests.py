@@ -21,12 +21,15 @@ from study.diagnostics import Finding, Needs, Section, diagnostic, dots, equival
 from study.estimates import SIZE, Effect, Joint, Wald, effects_frame
 from study.panel import Sample, since_end, since_onset
 
-DESIGNS = ("imputation", "generalized_synthetic_control", "matrix_completion")
+ENDING = ("imputation", "matrix_completion")  # treatment may end in these
+DESIGNS = (*ENDING, "generalized_synthetic_control")
 LEAST = 0.3  # of the treated cells of the fullest event time, for one before treatment to be tested
 ROUNDING = 1e-14  # of the largest outcome, below which errors do not vary
 NCP = 0.5  # of the F test of equivalence, for each treated unit: the bound that fect (Liu, Wang and Xu 2024) takes
 SMALL = 0.36  # standard deviations of what two-way effects leave, as they take after others
-about_predictions = partial(diagnostic, section=Section.AGAINST, designs=DESIGNS, reference="liu2024")
+about_predictions = partial(
+    diagnostic, section=Section.AGAINST, needs=(Needs.LEVELS,), designs=DESIGNS, reference="liu2024"
+)
 
 
 class Fit(NamedTuple):
@@ -205,7 +208,6 @@ def _means(
 @about_predictions(
     "Placebo periods",
     "Is there an effect in the last periods before treatment, when they are hidden from the fit?",
-    needs=(Needs.LEVELS,),
 )
 def placebo_periods(
     sample: Sample,
@@ -261,9 +263,7 @@ def placebo_periods(
 
 
 @about_predictions(
-    "Fit before treatment",
-    "Do predictions miss the outcomes of treated units before treatment?",
-    needs=(Needs.LEVELS,),
+    "Fit before treatment", "Do predictions miss the outcomes of treated units before treatment?"
 )
 def fit_before_treatment(
     sample: Sample,
@@ -338,8 +338,8 @@ def fit_before_treatment(
     if against is None:
         verdict = "cannot be made, for the clusters leave it too few degrees of freedom"
     sentences = [
-        f"The joint test that predictions miss none of {counted(zero.rank, 'event time')} before treatment ({how}) "
-        f"{verdict}; {excluded(p_largest, 'a mean error', errors.bound, scale)}.",
+        f"The joint test that predictions miss none of {counted(len(errors.joint.names), 'event time')} before "
+        f"treatment ({how}) {verdict}; {excluded(p_largest, 'a mean error', errors.bound, scale)}.",
         f"The equivalence version of the F test has {p_is(p_f)}.",
         *["Errors in the fit itself are made small by it; those of hidden periods are not."] * in_sample,
     ]
@@ -355,7 +355,9 @@ def fit_before_treatment(
     )
 
 
-@about_predictions("Carry-over", "Does the effect outlast treatment?", needs=(Needs.LEVELS, Needs.ENDS))
+@about_predictions(
+    "Carry-over", "Does the effect outlast treatment?", needs=(Needs.LEVELS, Needs.ENDS), designs=ENDING
+)
 def carry_over(
     sample: Sample,
     design: str,

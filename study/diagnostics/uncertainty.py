@@ -59,7 +59,7 @@ def uncertainty(
 ) -> Finding:
     """Set the intervals of a design's headline beside one another, with the randomization test.
 
-    The design's own convention; the other named conventions with the same critical values; its own convention with
+    The design's own convention; CR0, CR1 and the like, each with its own critical values; its own convention with
     larger clusters, where these are named; the multiplier bootstrap-t with Webb's weights; for linear regressions CR3
     with t(G-1) and the restricted wild cluster bootstrap; with fewer than 5 treated clusters
     :func:`study.few_treated`; and without an instrument, for designs that fit no learners, the randomization test.

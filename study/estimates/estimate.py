@@ -1181,8 +1181,7 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
     who = f"treated and {counted(compared, 'comparison cluster')}"
     if instrument is not None and fit.group is not None:
         who = f"clusters that {instrument} moves and {compared} others"
-    carry = f"{treated} {who} carry the variance of {headline.terms[0]}"
-    what = f"{fit.design}: {carry}"
+    what = f"{fit.design}: {treated} {who} carry the variance of {headline.terms[0]}"
     estimable, one = headline.leave_out.estimable[0], (treated, compared) == (1, 0)  # without pseudo-values
     if headline.fits_exactly[0] and not one and (estimable or 0 in (treated, compared)):
         exact = "outcomes do not vary between clusters beyond what the design fits"
@@ -1209,18 +1208,21 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
 
 def _of_pooled(fit: Estimate) -> str | None:
     """Say what a pooled variance takes for granted where dates differ or few clusters are treated."""
+    question, treated = fit.sample.question, treated_clusters(fit)
+    refused = question.cluster or question.instrument or question.group  # by few_treated
     if len(fit.sample.cohorts) != 1:
+        instead = 'convention "jackknife"' if refused else "study.few_treated"
         return (
             f"{fit.design}: with several dates comparison clusters are compared over averages of the treated clusters' "
             "periods, which vary less than those of one date, so that the pooled test of an average over dates "
-            "rejects too often; use study.few_treated."
+            f"rejects too often; use {instead}."
         )
-    treated = treated_clusters(fit)
     if treated >= FEW_ON_A_SIDE:
         return None
+    instead = "" if refused else "; study.few_treated needs the second alone, or how errors vary with size"
     return (
         f"{fit.design}: the errors of {counted(treated, 'treated cluster')} are taken to be normal and to vary as "
-        "those of comparison clusters do; study.few_treated needs the second alone, or how errors vary with size."
+        f"those of comparison clusters do{instead}."
     )
 
 

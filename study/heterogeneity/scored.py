@@ -487,7 +487,7 @@ def averaged(
         return fit
     most = spread_of_draws(sample, of_draw, Influence.of(units))[fit.varies].max()
     note = (
-        f"One draw of the folds has a standard deviation of up to {most:.2f} standard errors, so the average of "
+        f"One draw of the folds has a standard deviation of up to {most:.2f} CR0 standard errors, so the average of "
         f"{draws} still has {most / draws**0.5:.2f} of one that is not in the standard errors."
     )
     return replace(fit, remarks=(*fit.remarks, note))

@@ -419,8 +419,8 @@ def cross_fitted_t(sample: Sample, design: str, *, folds: int = 3, **options: An
     Raises
     ------
     QuestionError
-        As :func:`study.conformal` does; if the question is asked in proportion, there are fewer than two folds, or
-        more than periods before treatment.
+        As :func:`study.conformal` does; if the question is asked in proportion, there are fewer than two folds, or no
+        fewer than periods before treatment.
 
     References
     ----------

@@ -559,12 +559,12 @@ class Averaged(NamedTuple):
         (spread,) = spread_of_draws(sample, self.of_draw[None], Influence.of(self.influence))
         return (
             f"Over {len(self.of_draw)} draws of the folds the coefficient of one has a standard deviation of "
-            f"{spread:.2f} standard errors; doubleml's median of them is {np.median(self.of_draw):.4g}.",
+            f"{spread:.2f} CR0 standard errors; doubleml's median of them is {np.median(self.of_draw):.4g}.",
         )
 
 
 def spread_of_draws(sample: Sample, of_draw: FloatArray, influence: Influence) -> FloatArray:
-    """Return the standard deviation of estimates over draws, shape (K, R), in standard errors; zero without any."""
+    """Return the standard deviation of estimates over draws, shape (K, R), in CR0 standard errors; zero without any."""
     error = np.sqrt(influence.squares(sample.cluster)) / sample.n_units
     return np.divide(of_draw.std(axis=1, ddof=1), error, out=np.zeros(len(error)), where=error > 0)
 

@@ -289,7 +289,7 @@ class Question(Described):
         Returns
         -------
         Sample
-            The n units that the question is about, in the panel's order, and its T periods.
+            The n units that the question is about, in the order of their labels, and its T periods.
 
         Raises
         ------
@@ -318,7 +318,7 @@ class FlowStep:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sample(Described):
-    """The arrays a design works on: n units in the panel's order, T consecutive periods.
+    """The arrays a design works on: n units in the order of their labels, T consecutive periods.
 
     Each cohort g of :attr:`cohorts` has a base period g - d - 1 in the window, with d the anticipation: units already
     treated in the first period are not in a sample.
@@ -343,7 +343,7 @@ class Sample(Described):
     cluster : ndarray of int, shape (n,)
         Cluster numbers, 0..G-1.
     unit_ids, periods : ndarray, shapes (n,), (T,)
-        Labels of units in their order, whatever that of a panel made by hand is; and periods.
+        Labels of units, ascending whatever the order of a panel made by hand is; and periods.
     flow : tuple of FlowStep
         Who was kept and dropped, and why; the counts of units add up to the panel's.
     panel : Panel

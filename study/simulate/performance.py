@@ -555,7 +555,7 @@ def tournament(
     question : Question
     designs : sequence of str or Entrant, optional
         Those that take part; an :class:`~study.simulate.replications.Entrant` has options, and changes of the question
-        such as covariates. By default all that can answer the question, whose answers are closed forms.
+        such as covariates. By default all that can answer the question and are not slow.
     dials : mapping of str to float, optional
         What is other than calibrated, in all processes; see :data:`study.simulate.process.DIALS`.
     effects : sequence of float
@@ -567,8 +567,8 @@ def tournament(
     neighbours : str, optional
         Attribute whose labels are the groups in which treatment spills over.
     repetitions, slow_repetitions : int
-        Panels a process for closed forms, and a tenth of it, at least 2, for designs that learn, draw, or search for
-        weights, factors or ranks.
+        Panels a process, and a tenth of it, at least 2, for slow designs, which learn, draw, or search for weights,
+        factors or ranks, or which linearmodels fits.
     level : float
         Of the intervals.
     seed : int
@@ -668,7 +668,7 @@ def _entrants(designs: Sequence[str | Entrant]) -> list[Entrant]:
 
 
 def able(process: Process, seed: int) -> tuple[list[Entrant], dict[str, str]]:
-    """Return all designs with closed forms that answer on some of the first panels, and why others do not."""
+    """Return all designs but slow ones that answer on some of the first panels, and why others do not."""
     able, left_out = [], {}
     for entrant in (Entrant(name, name) for name in all_designs()):
         if is_slow(entrant):

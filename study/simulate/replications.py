@@ -36,8 +36,6 @@ from study.simulate.process import Process, truth
 DRAWS = 999
 # Replications that are worked out in one go and kept together: some seconds of work.
 BLOCK, SLOW_BLOCK = 50, 5
-# Designs that linearmodels fits, once for each covariance.
-ELSEWHERE = ("panel_ols", "iv")
 # What an entrant may change in the question: not the event, the outcome, the scale or the average.
 CHANGES = (
     "population", "comparison", "base", "covariates", "cluster", "weights", "missing", "instrument",
@@ -147,9 +145,9 @@ def is_slow(entrant: Entrant) -> bool:
     """Whether an entrant gets the smaller number of replications.
 
     So that it is the same on every machine, this is what is known of the design and not how long it took: that its
-    answer is no closed form, see :attr:`study.Design.closed_form`, or that another package fits it.
+    answer is no closed form, see :attr:`study.Design.closed_form`, or that linearmodels fits it for each covariance.
     """
-    return entrant.design in ELSEWHERE or not find_design(entrant.design).closed_form
+    return entrant.design in ("panel_ols", "iv") or not find_design(entrant.design).closed_form
 
 
 def tasks_of(

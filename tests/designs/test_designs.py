@@ -398,18 +398,14 @@ def test_learners_say_how_much_the_draws_of_the_folds_move_effects(design: str) 
     spread = fit.of_draw[used].std(axis=1, ddof=1) / fit.under("CR0").std_error[used]
     most, deviation = f"{spread.max():.2f}", "has a standard deviation of"
     if design == "dml_did":
-        share = f"{np.median(spread):.2f} standard errors in the median cell, of {most} in the one that moves most."
+        share = f"{np.median(spread):.2f} CR0 standard errors in the median cell, of {most} in the one that moves most."
         expected = f"Over 3 draws of the folds an effect of one {deviation} {share}"
     elif design == "dml_stacked":
         where = f"(event {fit.event_time[used][spread.argmax()]:g})"
-        expected = (
-            f"over 3 draws of the folds the effect of one {deviation} up to {most} standard errors {where}"
-        )
+        expected = f"over 3 draws of the folds the effect of one {deviation} up to {most} CR0 standard errors {where}"
     else:
         median = f"doubleml's median of them is {np.median(fit.of_draw):.4g}."
-        expected = (
-            f"Over 3 draws of the folds the coefficient of one {deviation} {most} standard errors; {median}"
-        )
+        expected = f"Over 3 draws of the folds the coefficient of one {deviation} {most} CR0 standard errors; {median}"
     assert said == expected
 
 

@@ -104,6 +104,16 @@ def test_errors_are_the_jackknife_of_refits(covariates: tuple[str, ...]) -> None
     assert made.std_error[0] == pytest.approx(np.sqrt(squares), rel=1e-8)
 
 
+def test_errors_by_cohort_are_the_jackknife_over_the_units_of_all_cohorts() -> None:
+    panel = simulated.panel(n=20, seed=1, cohorts=(5, 6))
+    made = estimate(panel, QUESTION, NAME, factors=0)
+    left = [
+        estimate(simulated.subset(panel, np.arange(20) != i), QUESTION, NAME, factors=0) for i in range(20)
+    ]
+    jackknife = np.sqrt(19) * np.std([each.effect for each in left], axis=0)
+    assert made.under("CR1").std_error == pytest.approx(jackknife, rel=0.005)
+
+
 def estimate_of(sample, panel: Panel) -> float:
     from study.designs import find_design
 

@@ -12,8 +12,10 @@ import simulated
 from scipy import stats
 
 from study import Panel, Question, QuestionError, diagnostics, estimate
+from study.designs import Supports, find_design
 from study.diagnostics import carry_over, fit_before_treatment, placebo_periods
 from study.diagnostics.counterfactual_tests import small_bound
+from study.diagnostics.finding import all_diagnostics
 from study.diagnostics.refits import at_each, equivalence_p
 from study.estimates import Effect
 from study.panel import Sample, Scale, since_end, since_onset
@@ -351,6 +353,11 @@ def test_rounding_of_predictions_that_are_exact_is_not_tested(diagnose: Any, lev
         diagnose(sample, "imputation")
 
 
+def test_carry_over_is_offered_for_designs_that_take_a_treatment_that_ends() -> None:
+    offered = all_diagnostics()["carry_over"].designs
+    assert all(Supports.SWITCHING in find_design(name).supports for name in offered)
+
+
 def test_a_placebo_period_of_one_treated_unit_has_no_p_value() -> None:
     panel = simulated.panel(n=30, cohorts=(5,))
     y, treated = panel.outcomes["y"].copy(), np.flatnonzero(~np.isnan(panel.first_treated["event"]))
@@ -369,3 +376,9 @@ def test_where_the_clusters_leave_no_joint_test_none_is_said_to_pass() -> None:
     assert "cannot be made" in found.verdict
     assert "does not reject" not in found.verdict
     assert fit_before_treatment(sample, "imputation", before=1).against is False
+
+
+def test_event_times_of_which_one_follows_from_the_others_are_all_said_to_be_tested() -> None:
+    found = fit_before_treatment(ASKED.sample(simulated.panel(n=30, cohorts=(5,))), "imputation")
+    assert (found["wald"].rank, len(found.frame)) == (3, 4)
+    assert "none of 4 event times" in found.verdict

@@ -274,6 +274,20 @@ def test_a_pooled_variance_is_warned_of_below_five_treated_or_with_several_dates
         assert f"the errors of {words}" in str(few_clusters_warning(few(treated, 8).under("pooled")))
 
 
+@pytest.mark.parametrize("cohorts", [(5,), (4, 6)])
+def test_with_clusters_a_pooled_variance_does_not_send_to_a_test_that_refuses_them(
+    cohorts: tuple[int, ...],
+) -> None:
+    panel = simulated.few_treated(np.random.default_rng(0), 12, 4, cohorts)
+    panel = replace(panel, attributes={"state": panel.units})
+    said, clustered = (
+        str(few_clusters_warning(estimate(panel, asked).under("pooled")))
+        for asked in (QUESTION, QUESTION.replace(cluster="state"))
+    )
+    assert "study.few_treated" in said
+    assert clustered.endswith(("as those of comparison clusters do.", 'use convention "jackknife".'))
+
+
 @pytest.mark.parametrize(
     ("treated", "effective", "degrees"),
     [

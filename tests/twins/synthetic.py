@@ -77,9 +77,8 @@ def _from_jackknife(sample: Sample, pieces: list[tuple[float, int, Array, Array,
             cohort.append(g)
             for psi, left in ((of_linear, without[:, k]), (of_untreated, mean_without[:, k] - without[:, k])):
                 value = np.zeros(n)
-                m = len(rows)
                 if defined:
-                    value[rows] = n / m * (m - 1) * (left.mean() - left)
+                    value[rows] = (n - 1) * (left.mean() - left)
                 psi.append(value)
     first = sample.first_treated
     psi_linear, psi_untreated = np.array(of_linear), np.array(of_untreated)

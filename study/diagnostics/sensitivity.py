@@ -155,8 +155,8 @@ def ml_sensitivity(
     for group in benchmarks:
         short, of_short = fitted(ovb.without(sample, group), options)
         gain, name = gain_statistics(model, short), " with ".join(group)
-        values = (float(gain[key][0]) for key in STRENGTH)
-        benchmark = Benchmark(name, *values, of_short.estimate - elements.estimate)
+        values = [*(float(gain[key][0]) for key in STRENGTH), of_short.estimate - elements.estimate]
+        benchmark = Benchmark(name, *values)
         gained.append(benchmark)
         tell(f"without {name}")
         if benchmark.improves:

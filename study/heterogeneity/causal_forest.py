@@ -211,7 +211,8 @@ def calibration(
     The best linear predictor of Chernozhukov, Demirer, Duflo and Fernandez-Val (2025, section 3) with doubly robust
     scores, as in econml's DRTester: nuisance functions and the causal forest are learned in one half, the forest's
     own nuisances by cross-fitting within that half, and judged in the other; each half has its own constant.
-    Halves are drawn several times, and slope and influence are the averages. Standard errors are clustered.
+    Halves are drawn several times, and slope and influence are the averages. Standard errors are clustered, and hold
+    however much the slopes of the two halves go together.
 
     Parameters
     ----------
@@ -315,6 +316,10 @@ def best_linear_predictor(
 ) -> tuple[float, FloatArray]:
     """Return the slope of scores on predictions with a constant for each fold, and its influence by row.
 
+    What a fold is predicted to be comes from the scores of the others, which are predicted from its own. Where there is
+    nothing to predict the folds' slopes therefore go together, though each has the right error given its predictions;
+    errors of K folds that go together add up to at most the root of K times what independent ones would.
+
     Parameters
     ----------
     effects, predicted : ndarray, shape (N,)
@@ -323,14 +328,14 @@ def best_linear_predictor(
     Returns
     -------
     float, ndarray of shape (N,)
-        Scaled so that the slope's error is the mean of its influence over the rows.
+        Scaled so that the slope's error is the mean of its influence over the rows, times the root of K.
     """
     size = np.bincount(fold)
     regressor = predicted - (np.bincount(fold, predicted) / size)[fold]
     outcome = effects - (np.bincount(fold, effects) / size)[fold]
     squares = regressor @ regressor
     slope = float(regressor @ outcome / squares)
-    return slope, len(fold) * regressor * (outcome - slope * regressor) / squares
+    return slope, len(size) ** 0.5 * len(fold) * regressor * (outcome - slope * regressor) / squares
 
 
 def calibration_score(effects: FloatArray, predicted: FloatArray, quarter: IntArray) -> float:

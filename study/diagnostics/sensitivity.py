@@ -156,8 +156,7 @@ def ml_sensitivity(
         short, of_short = fitted(ovb.without(sample, group), options)
         gain, name = gain_statistics(model, short), " with ".join(group)
         values = [*(float(gain[key][0]) for key in STRENGTH), of_short.estimate - elements.estimate]
-        benchmark = Benchmark(name, *values)
-        gained.append(benchmark)
+        gained.append(benchmark := Benchmark(name, *values))
         tell(f"without {name}")
         if benchmark.improves:
             bound, too_strong = ovb.as_strong_as(name, multiples, benchmark.strength, "outcome or treatment")

@@ -252,9 +252,8 @@ def calibration(
             f"calibration: {fewer} units are {word}, {fewer // 2} in each half, and the rule that was set before any "
             f"result asks for {LEAST_PER_HALF}; whether predicted effects are there cannot be tested."
         )
-    learners: dict[str, Any] = {"learner": learner, "propensity": propensity, "groups": groups}
-    drawn: dict[str, Any] = {"folds": 2, "repetitions": repetitions, "seed": seed}
-    scores = score(sample, before=before, after=after, **learners, **drawn)
+    options: dict[str, Any] = {"learner": learner, "propensity": propensity, "groups": groups, "seed": seed}
+    scores = score(sample, before=before, after=after, folds=2, repetitions=repetitions, **options)
     predicted = predictions(scores, trees)
     if np.any(np.ptp(predicted, axis=0) < EQUAL * scores.effects.std()):
         raise QuestionError(

@@ -54,7 +54,7 @@ class Bounds(NamedTuple):
 
 
 class Benchmark(NamedTuple):
-    """What covariates gain, as doubleml reports it: cf_y, cf_d, rho, and how leaving them out moves the estimate."""
+    """What covariates gain, as doubleml reports it: cf_y, cf_d, rho; and how leaving them out moves the estimate."""
 
     name: str
     cf_y: float
@@ -94,9 +94,10 @@ def ml_sensitivity(
     With sigma^2 the variance of the outcome's residual, nu^2 the second moment of the Riesz representer and
     S = |rho| sqrt(cf_y cf_d / (1 - cf_d)), the bounds are theta -/+ S sigma nu (section 3 of
     Chernozhukov et al.). Elements are those of doubleml's DoubleMLPLR on the predictions and folds of the
-    design. As in the design, repetitions are averaged (doubleml takes medians), and standard errors are
-    clustered with rows weighted equally (doubleml, given clusters, weights folds equally). doubleml 0.11.4 adds
-    minus the influence of theta to that of the bias, so that the error of its lower bound is that of the upper.
+    design. As in the design, repetitions are averaged (doubleml takes medians, as the cf_y, cf_d and rho of
+    benchmarks are), and standard errors are clustered with rows weighted equally (doubleml, given clusters, weights
+    folds equally). doubleml 0.11.4 adds minus the influence of theta to that of the bias, so that the error of its
+    lower bound is that of the upper.
 
     Parameters
     ----------
@@ -152,10 +153,10 @@ def ml_sensitivity(
     rows += [("given", "given strength", cf_d, cf_y, "", "")]
     gained, impossible = [], []
     for group in benchmarks:
-        gain = gain_statistics(model, fitted(ovb.without(sample, group), options)[0])
-        values = (float(gain[name][0]) for name in ("cf_y", "cf_d", "rho", "delta_theta"))
-        name, benchmark = " with ".join(group), Benchmark(" with ".join(group), *values)
-        gained.append(benchmark)
+        short, of_short = fitted(ovb.without(sample, group), options)
+        gain, name = gain_statistics(model, short), " with ".join(group)
+        values = [*(float(gain[key][0]) for key in STRENGTH), of_short.estimate - elements.estimate]
+        gained.append(benchmark := Benchmark(name, *values))
         tell(f"without {name}")
         if benchmark.improves:
             bound, too_strong = ovb.as_strong_as(name, multiples, benchmark.strength, "outcome or treatment")

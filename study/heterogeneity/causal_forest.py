@@ -211,7 +211,8 @@ def calibration(
     The best linear predictor of Chernozhukov, Demirer, Duflo and Fernandez-Val (2025, section 3) with doubly robust
     scores, as in econml's DRTester: nuisance functions and the causal forest are learned in one half, the forest's
     own nuisances by cross-fitting within that half, and judged in the other; each half has its own constant.
-    Halves are drawn several times, and slope and influence are the averages. Standard errors are clustered.
+    Halves are drawn several times, and slope and influence are the averages. Standard errors are clustered, and hold
+    however much the slopes of the two halves go together.
 
     Parameters
     ----------
@@ -251,9 +252,8 @@ def calibration(
             f"calibration: {fewer} units are {word}, {fewer // 2} in each half, and the rule that was set before any "
             f"result asks for {LEAST_PER_HALF}; whether predicted effects are there cannot be tested."
         )
-    learners: dict[str, Any] = {"learner": learner, "propensity": propensity, "groups": groups}
-    drawn: dict[str, Any] = {"folds": 2, "repetitions": repetitions, "seed": seed}
-    scores = score(sample, before=before, after=after, **learners, **drawn)
+    options: dict[str, Any] = {"learner": learner, "propensity": propensity, "groups": groups, "seed": seed}
+    scores = score(sample, before=before, after=after, folds=2, repetitions=repetitions, **options)
     predicted = predictions(scores, trees)
     if np.any(np.ptp(predicted, axis=0) < EQUAL * scores.effects.std()):
         raise QuestionError(
@@ -315,6 +315,10 @@ def best_linear_predictor(
 ) -> tuple[float, FloatArray]:
     """Return the slope of scores on predictions with a constant for each fold, and its influence by row.
 
+    What a fold is predicted to be comes from the scores of the others, which are predicted from its own. Where there is
+    nothing to predict the folds' slopes therefore go together, though each has the right error given its predictions;
+    errors of K folds that go together add up to at most the root of K times what independent ones would.
+
     Parameters
     ----------
     effects, predicted : ndarray, shape (N,)
@@ -323,14 +327,14 @@ def best_linear_predictor(
     Returns
     -------
     float, ndarray of shape (N,)
-        Scaled so that the slope's error is the mean of its influence over the rows.
+        Scaled so that the slope's error is the mean of its influence over the rows, times the root of K.
     """
     size = np.bincount(fold)
     regressor = predicted - (np.bincount(fold, predicted) / size)[fold]
     outcome = effects - (np.bincount(fold, effects) / size)[fold]
     squares = regressor @ regressor
     slope = float(regressor @ outcome / squares)
-    return slope, len(fold) * regressor * (outcome - slope * regressor) / squares
+    return slope, len(size) ** 0.5 * len(fold) * regressor * (outcome - slope * regressor) / squares
 
 
 def calibration_score(effects: FloatArray, predicted: FloatArray, quarter: IntArray) -> float:

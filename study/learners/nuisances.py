@@ -559,7 +559,8 @@ class Averaged(NamedTuple):
         (spread,) = spread_of_draws(sample, self.of_draw[None], Influence.of(self.influence))
         return (
             f"Over {len(self.of_draw)} draws of the folds the coefficient of one has a standard deviation of "
-            f"{spread:.2f} CR0 standard errors; doubleml's median of them is {np.median(self.of_draw):.4g}.",
+            f"{spread:.2f} CR0 standard errors; doubleml's median of them, in {sample.question.outcome_in_words}, "
+            f"is {np.median(self.of_draw):.4g}.",
         )
 
 

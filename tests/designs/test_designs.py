@@ -404,7 +404,7 @@ def test_learners_say_how_much_the_draws_of_the_folds_move_effects(design: str) 
         where = f"(event {fit.event_time[used][spread.argmax()]:g})"
         expected = f"over 3 draws of the folds the effect of one {deviation} up to {most} CR0 standard errors {where}"
     else:
-        median = f"doubleml's median of them is {np.median(fit.of_draw):.4g}."
+        median = f"doubleml's median of them, in y, is {np.median(fit.of_draw):.4g}."
         expected = f"Over 3 draws of the folds the coefficient of one {deviation} {most} CR0 standard errors; {median}"
     assert said == expected
 

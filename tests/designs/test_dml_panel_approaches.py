@@ -275,9 +275,10 @@ def test_without_several_draws_nothing_is_said_of_them():
         assert np.isnan(fit.draw_error).all()
 
 
-def test_doublemls_median_of_the_draws_is_told_beside_the_mean():
-    fit = estimate(panel(long_table()), ask("first", "x1"), "dml_panel", repetitions=3)
-    assert "doubleml's median of them is" in fit.notes[-1]
+@pytest.mark.parametrize("scale", ["level", "proportional"])
+def test_doublemls_median_of_the_draws_is_told_beside_the_mean_in_units_of_the_outcome(scale):
+    fit = estimate(panel(long_table()), ask("first", "x1", scale=scale), "dml_panel", repetitions=3)
+    assert f"doubleml's median of them, in y, is {np.median(fit.of_draw):.4g}." in fit.notes[-1]
 
 
 def test_an_unknown_approach_is_refused():

@@ -753,6 +753,15 @@ def test_benchmarks_are_those_of_doubleml_called_directly():
         assert (same["cf_y"], same["cf_d"]) == (ours.cf_y, ours.cf_d)
 
 
+def test_leaving_a_benchmark_out_moves_the_estimate_as_the_design_without_it_says():
+    options = {"learner": "linear", "repetitions": 4, "folds": 2}
+    made = confounded(60)
+    answer = sensitivity(made, "dml_panel", benchmarks=["x1"], **options)
+    asked = made.question, made.question.replace(covariates=("x2",))
+    long, short = (estimate(made.panel, each, "dml_panel", **options).effect[0] for each in asked)
+    assert answer["benchmarks"][0].change == pytest.approx(short - long, rel=EXACT)
+
+
 def test_bounds_reach_their_value_at_the_robustness_values():
     for q, rho in ((1.0, 1.0), (0.4, -0.5)):
         made = sensitivity(confounded(), "dml_panel", benchmarks=["x1"], repetitions=2, folds=3, q=q, rho=rho)

@@ -210,6 +210,17 @@ def test_scores_slope_and_calibration_are_those_of_econmls_tester() -> None:
     assert calibration_score(psi, tau, quarter) == pytest.approx(expected, abs=EXACT)
 
 
+def test_halves_that_predict_each_other_find_nothing_where_there_is_nothing_as_often_as_is_said() -> None:
+    rng, fold, rejected = np.random.default_rng(0), np.repeat([0, 1], 50), []
+    for _ in range(400):
+        x, scores = rng.normal(size=(100, 5)), rng.normal(size=100)
+        slopes = [np.linalg.lstsq(x[fold != k], scores[fold != k], rcond=None)[0] for k in (0, 1)]
+        predicted = np.where(fold == 0, x @ slopes[0], x @ slopes[1])
+        slope, influence = best_linear_predictor(scores, predicted, fold)
+        rejected.append(abs(slope) > 1.98 * np.linalg.norm(influence) / 100)
+    assert np.mean(rejected) < 0.08  # 5%, with a binomial error of 1.1%; taken as independent 13%
+
+
 def test_predictions_of_a_half_have_seen_nothing_of_it() -> None:
     first = heterogeneity.score(gaining.sample(n=200), folds=2, **LINEAR)
     inside = first.folds.fold[:, 0] == 0

@@ -661,11 +661,20 @@ def _entrants(plan: Plan, tournament: Tournament) -> tuple[Row, ...]:
     )
 
 
-def words_of(plan: Plan) -> dict[str, str]:
-    """Return what names of a plan's events, outcomes, scales and of all designs are called in a sentence."""
+def words_of(plan: Plan, panel: Panel) -> dict[str, str]:
+    """Return what names of a plan's events, outcomes, scales and of all designs are called in a sentence.
+
+    What looks like a name in the plan's own words, or in a label of the panel, stays as it is.
+    """
     events = {event.name: event.title for event in plan.every_event}
     designs = {name: design.title for name, design in all_designs().items()}
-    return designs | plan.outcomes | events | {"log1p": "log(1 + outcome)"}
+    said = [plan.text.outcome, plan.text.outcomes_with_units, *plan.text.sample_notes]
+    said += [*plan.outcomes.values(), *plan.scales.values()]
+    said += [row.label for row in (*plan.rows, *plan.further)]
+    said += [text for each in plan.every_event for text in (each.title, each.short, each.group, each.threat)]
+    said += [str(label) for of in (panel.units, *panel.attributes.values()) for label in set(of.tolist())]
+    kept = {name: name for name in NAMED.findall("\n".join(said))}
+    return designs | {"log1p": "log(1 + outcome)"} | kept | plan.outcomes | events
 
 
 def worded(text: str, words: Mapping[str, str]) -> str:

@@ -281,4 +281,4 @@ class Paper(NamedTuple):
         """Return the report page, with the plan's text as its file in a folder has it and the exhibits' numbers."""
         plan = self.setting.plan
         provenance = provenance_of(plan, text, self.setting.panels)
-        return page(self.every_exhibit, provenance, self.latex(folder), words_of(plan))
+        return page(self.every_exhibit, provenance, self.latex(folder), words_of(plan, self.setting.panel))

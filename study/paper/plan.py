@@ -501,13 +501,9 @@ class Plan(Shared, Inference, Figure, Diagnose):
 
     @property
     def figure_row(self) -> Row:
-        """The headline, or the first row with effects by event time where the headline has none."""
-        for row in (self.headline, *self.rows):
-            if row.design.estimand.has_path:
-                return row
-        raise QuestionError(
-            f"{self.source}: no design has effects by event time, so there is no figure to draw."
-        )
+        """The headline, or the first row with effects by event time where the headline has none and another has."""
+        rows = (self.headline, *self.rows)
+        return next((row for row in rows if row.design.estimand.has_path), self.headline)
 
     def check(self, panel: Panel) -> None:
         """Refuse a plan that names what the panel or the catalogue does not have, before any work."""

@@ -561,7 +561,11 @@ class Plan(Shared, Inference, Figure, Diagnose):
         self._check_addresses()
         for row in (*self.rows, *self.further, *self.entrants):
             row.design.check_options(row.options)
-        for question in dict.fromkeys(task.question for task in self.tasks()):
+        tasks = [*self.tasks()]
+        if {"further", "contrasts"} & {*self.exhibits}:
+            own = [entry for entry in self.further if entry.panel is None]
+            tasks += chain(*(self.further_tasks(*each) for each in product(own, self.scales)))
+        for question in dict.fromkeys(task.question for task in tasks):
             question.sample(panel)
 
     def _check_addresses(self) -> None:

@@ -16,7 +16,6 @@ from study import paper as papers
 from study.commands import options
 from study.core import QuestionError, Steps, as_typed, listed, progress_bar
 
-REPORT = "report.html"
 TEXT = ("main.tex", "appendix.tex", "preamble.tex", "references.bib")
 
 WHO = "study table"
@@ -61,7 +60,7 @@ def run(
             )
     beside = plan.resolve().parent
     folder, target = cache or core.folder_of(plan), output or options.folder_of_paper(plan)
-    page = ((output or options.build_of(plan)) / REPORT).absolute()
+    page = ((output or options.build_of(plan)) / "report.html").absolute()
     for place in (target, page.parent):
         core.refuse_unwritable(place)
     core.settle(target)

@@ -668,12 +668,11 @@ def words_of(plan: Plan, panel: Panel) -> dict[str, str]:
     """
     events = {event.name: event.title for event in plan.every_event}
     designs = {name: design.title for name, design in all_designs().items()}
-    said = [plan.text.outcome, plan.text.outcomes_with_units, *plan.text.sample_notes]
-    said += [*plan.outcomes.values(), *plan.scales.values()]
+    said: list[Any] = [vars(plan.text).values(), plan.outcomes.values(), plan.scales.values()]
     said += [row.label for row in (*plan.rows, *plan.further)]
-    said += [text for each in plan.every_event for text in (each.title, each.short, each.group, each.threat)]
-    said += [str(label) for of in (panel.units, *panel.attributes.values()) for label in set(of.tolist())]
-    kept = {name: name for name in NAMED.findall("\n".join(said))}
+    said += [(each.title, each.short, each.group, each.threat) for each in plan.every_event]
+    said += [set(of.tolist()) for of in (panel.units, *panel.attributes.values())]
+    kept = {name: name for name in NAMED.findall(" ".join(map(str, said)))}
     return designs | {"log1p": "log(1 + outcome)"} | kept | plan.outcomes | events
 
 

@@ -46,13 +46,14 @@ def families(setting: Setting) -> Iterator[Piece]:
     moved = {event.label: _moved(setting, event) for event in (setting.event, *plan.families)}
     answers = [(event, setting.answers(event, scale.name)[0]) for event in plan.every_event]
     rows = [replace(r.headline, label=f"{e.short} ({r.n_treated})") for e, r in answers if r.headline]
+    every = f"Families of {'compute-access ' if setting.ships else ''}events, {plan.headline.label}"
     for name in plan.scales:
-        yield _table(setting, name, differences)
+        yield _table(setting, name, differences, f"{every}: {plan.scales[name].lower()}")
     yield _tests_table(setting)
     yield _dates_table(setting, moved)
     yield draw(
         "families",
-        f"{_every_family(setting)}, {plan.headline.label}, {setting.outcome_in_words}; treated "
+        f"{every}, {setting.outcome_in_words}; treated "
         f"{plan.text.units} in parentheses. Intervals with an arrow go on beyond the axis.",
         figure(effects_frame(rows), scale, plan.level),
         "One estimate with its interval a family of events, around a line at zero.",
@@ -60,10 +61,6 @@ def families(setting: Setting) -> Iterator[Piece]:
     yield from _numbers(setting, differences, moved)
     yield from (f"{event.short}: {event.threat}" for event in plan.families if event.threat)
     yield from refusals(r for event in plan.families for s in plan.scales for r in setting.answers(event, s))
-
-
-def _every_family(setting: Setting) -> str:
-    return f"Families of {'compute-access ' if setting.ships else ''}events"
 
 
 def figure(frame: pd.DataFrame, scale: Scale, level: float) -> Figure:
@@ -83,7 +80,7 @@ def figure(frame: pd.DataFrame, scale: Scale, level: float) -> Figure:
     return drawn
 
 
-def _table(setting: Setting, scale: str, differences: Differences) -> Table:
+def _table(setting: Setting, scale: str, differences: Differences, caption: str) -> Table:
     """Return one scale's table: families as lines with their contrasts, outcomes as columns."""
     plan = setting.plan
     lines: dict[str, list[Line]] = {}
@@ -91,7 +88,7 @@ def _table(setting: Setting, scale: str, differences: Differences) -> Table:
         lines.setdefault(event.group, []).extend(_lines(setting, event, scale, differences))
     return Table(
         name="families" if scale == setting.scale else f"families-{scale}",
-        caption=f"{_every_family(setting)}, {plan.headline.label}: {plan.scales[scale].lower()}",
+        caption=caption,
         **setting.outcome_heads(),
         blocks=lettered(lines),
         notes=list(_notes(setting, scale)),

@@ -265,20 +265,20 @@ def diagnose(
     question : str
         EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label in the plan; the plan's first if not given.
     output : Path, optional
-        Folder of figures and tables, instead of build/diagnose.
+        Folder of figures and tables, instead of build/diagnose beside the plan.
     """
 
     chosen = columns.plan(panel, plan)
     question = question or chosen.events[0].label
-    task = chosen.ask(question, design)
-    core.refuse_unwritable(output or Path("build"))
+    task, build = chosen.ask(question, design), options.build_of(None if panel else plan)
+    core.refuse_unwritable(output or build)
     loaded, placebos = paper.run.load(chosen), paper.run.other_panels(chosen.placebos)
     with progress_bar() as progress, workers.settings(cache=core.fits_of(None if panel else plan, cache)):
         verdict = paper.diagnose.diagnose(chosen, task, loaded, placebos, Steps(progress, None, "Diagnosing"))
     page = paper.verdict_text(verdict)
     texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{paper.details(verdict)}\n".encode()}
-    folder = output or Path("build", "diagnose", *question.split("/"), verdict.task.row.name)
-    _write(folder, texts | verdict.files(), page, "figures, tables, and all that was found")
+    folder = Path(build, "diagnose", *question.split("/"), verdict.task.row.name)
+    _write(output, folder, texts | verdict.files(), page, "figures, tables, and all that was found")
 
 
 def heterogeneity(
@@ -318,15 +318,15 @@ def heterogeneity(
     repetitions : int
         Times the folds are drawn.
     output : Path, optional
-        Folder of figures and tables, instead of build/heterogeneity.
+        Folder of figures and tables, instead of build/heterogeneity beside the plan.
     """
     from study.heterogeneity.page import report as report_on
     from study.heterogeneity.page import usual_groupings
 
     chosen = columns.plan(panel, plan)
     question = question or chosen.events[0].label
-    task = chosen.with_level().ask(question)
-    core.refuse_unwritable(output or Path("build"))
+    task, build = chosen.with_level().ask(question), options.build_of(None if panel else plan)
+    core.refuse_unwritable(output or build)
     loaded, task_question = paper.run.load(chosen), task.question
     if not task_question.covariates:
         # Something has to say how units differ before treatment: at least what they had in the first period.
@@ -348,8 +348,8 @@ def heterogeneity(
             seed=task.seed,
             event=task.event.called,
         )
-    folder = output or Path("build", "heterogeneity", *question.split("/"))
-    _write(folder, page.files(), page.text(), "figures and tables")
+    folder = Path(build, "heterogeneity", *question.split("/"))
+    _write(output, folder, page.files(), page.text(), "figures and tables")
 
 
 def assemble(*, raw: Path, output: Path = Path("data")) -> None:
@@ -493,8 +493,13 @@ def _list(entries: Iterable[Any], *keys: str) -> None:
     typer.echo(report.as_json([{key: getattr(entry, key) for key in keys} for entry in entries]))
 
 
-def _write(folder: Path, files: dict[str, bytes], page: str, what: str) -> None:
+def _write(output: Path | None, usual: Path, files: dict[str, bytes], page: str, what: str) -> None:
+    """Write files to a folder that is named, or to the usual one, where files of an earlier question do not stay."""
+    folder = output or usual
     written = core.write_all(folder, files)
+    if output is None:
+        for path in {path for path in folder.glob("[!.]*") if path.is_file()} - {*written}:
+            path.unlink(missing_ok=True)
     typer.echo(page)
     typer.echo(f"\n{len(written)} files written to {as_typed(folder)}: {what}.")
 

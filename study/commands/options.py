@@ -54,6 +54,15 @@ def folder_of_paper(plan: Path) -> Path:
     return DEFAULT_PLAN.parent if resolved == shipped(*DEFAULT_PLAN.parts).resolve() else resolved.parent
 
 
+def build_of(plan: Path | None) -> Path:
+    """Return where all else than a plan's paper is written: build beside the folder paper, or beside a plan elsewhere.
+
+    Without a plan it is here, as it is for the one that ships.
+    """
+    home = Path() if plan is None else folder_of_paper(plan)
+    return (home.parent if home.name == "paper" else home) / "build"
+
+
 def _names(param: typer.CallbackParam, given: list[str] | None) -> list[str] | None:
     """Return the names of an option that is repeated or has commas; quotes keep the comma of a name."""
     if not given:

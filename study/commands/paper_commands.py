@@ -16,7 +16,6 @@ from study import paper as papers
 from study.commands import options
 from study.core import QuestionError, Steps, as_typed, listed, progress_bar
 
-DEFAULT_REPORT = Path("build") / "report.html"
 TEXT = ("main.tex", "appendix.tex", "preamble.tex", "references.bib")
 
 WHO = "study table"
@@ -37,7 +36,8 @@ def run(
 ) -> None:
     """Produce every table, figure and number of the paper, the record of all estimates, and build/report.html.
 
-    In the plan's own folder its Markdown texts get the values of the numbers that they cite.
+    In the plan's own folder its Markdown texts get the values of the numbers that they cite. If a text cites a number
+    that there is not, all is written and the command exits with 1.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def run(
             )
     beside = plan.resolve().parent
     folder, target = cache or core.folder_of(plan), output or options.folder_of_paper(plan)
-    page = (output / DEFAULT_REPORT.name if output else DEFAULT_REPORT).absolute()
+    page = ((output or options.build_of(plan)) / "report.html").absolute()
     for place in (target, page.parent):
         core.refuse_unwritable(place)
     core.settle(target)
@@ -83,8 +83,11 @@ def run(
     written = core.write_all(target, files)
     typer.echo(f"Headline design: {chosen.headline.label}. Panel {loaded.name}, checksum {loaded.checksum}.")
     options.list_written(written)
-    for lacking in outputs.unresolved(beside):
+    unresolved = outputs.unresolved(beside)
+    for lacking in unresolved:
         typer.echo(f"study: {lacking}", err=True)
+    if unresolved:
+        raise typer.Exit(1)
 
 
 def check(
@@ -120,6 +123,8 @@ def paper(plan: options.Plan = options.DEFAULT_PLAN) -> None:
 def trace(address: str | None = None, *, plan: options.Plan = options.DEFAULT_PLAN) -> None:
     """Say where a number of the paper comes from: question, design, options, panel checksum, seed, command.
 
+    It exits with 1 where the file of a panel is no longer what numbers were made from.
+
     Parameters
     ----------
     address : str, optional
@@ -134,10 +139,20 @@ def trace(address: str | None = None, *, plan: options.Plan = options.DEFAULT_PL
     known = papers.numbers.read_sources(folder)
     if address is None:
         _list_sentences(plan, known)
-        return
-    traced = papers.numbers.find(known, address)
-    command = with_plan(traced.source.command, plan)
-    typer.echo(papers.numbers.traced_text(traced._replace(source=replace(traced.source, command=command))))
+    else:
+        traced = papers.numbers.find(known, address)
+        command = with_plan(traced.source.command, plan)
+        typer.echo(
+            papers.numbers.traced_text(traced._replace(source=replace(traced.source, command=command)))
+        )
+        known = {address: traced}
+    changed = papers.run.changed(papers.read_plan(plan), [each.source for each in known.values()])
+    if changed:
+        anew = with_plan(papers.RUN, plan)
+        typer.echo(
+            f"study: {listed(changed)} changed since the numbers were made; make them anew: {anew}", err=True
+        )
+        raise typer.Exit(1)
 
 
 def _list_sentences(plan: Path, known: Mapping[str, papers.Traced]) -> None:

@@ -453,6 +453,8 @@ def _completed(roles: Mapping[str, Names], headings: Sequence[str], label: str) 
 
 COLUMNS = ["column", "rule", "unit", "time", "line", "value"]
 PRESENT = "must be a column of the table"
+# Most rows that stand together of which each is listed.
+LONGEST_RUN = 9
 
 
 def violations(
@@ -515,7 +517,7 @@ def _broken(rows: Rows, columns: Iterable[str], rules: Iterable[Rule]) -> Iterat
 
 
 def describe(problems: pd.DataFrame) -> str:
-    """Return violations as plain sentences, one a rule, each with the rows that break it.
+    """Return violations as plain sentences, one a rule, each with the rows that break it, ends alone of many in a row.
 
     Parameters
     ----------
@@ -530,9 +532,14 @@ def describe(problems: pd.DataFrame) -> str:
             continue
         breaks = f"{counted(len(placed), 'line')} {'breaks' if len(placed) == 1 else 'break'}"
         blocks.append(f"{column} {rule}; {breaks} this rule:")
-        for line, unit, time, value in placed[["line", "unit", "time", "value"]].itertuples(index=False):
-            names = ", ".join(short(str(part)) for part in (unit, time) if not pd.isna(part) and str(part))
-            blocks.append(f'  line {line}{f" ({names})" if names else ""}: "{short(str(value))}"')
+        for _, run in placed.groupby(placed["line"].astype(int).diff().ne(1).cumsum()):
+            rows = []
+            for line, unit, time, value in run[["line", "unit", "time", "value"]].itertuples(index=False):
+                names = ", ".join(
+                    short(str(part)) for part in (unit, time) if not pd.isna(part) and str(part)
+                )
+                rows.append(f'  line {line}{f" ({names})" if names else ""}: "{short(str(value))}"')
+            blocks += rows if len(rows) <= LONGEST_RUN else [rows[0], "  and each line to", rows[-1]]
     return "\n".join(blocks) or "No rule is broken."
 
 

@@ -204,8 +204,8 @@ def _of_plan(setting: Setting) -> Iterator[Traced]:
     values: dict[str, tuple[str, Any]] = {
         "headline": ("the headline design", plan.headline.label),
         "figure_row": ("the design of the event-study figures", plan.figure_row.label),
-        "window_first": ("years before the event that figures show", abs(plan.window[0])),
-        "window_last": ("years after the event that figures show", plan.window[1]),
+        "window_first": (f"{panel.period_unit}s before the event that figures show", abs(plan.window[0])),
+        "window_last": (f"{panel.period_unit}s after the event that figures show", plan.window[1]),
         "n_units": (f"{plan.text.units} in the panel", panel.n_units),
         "first_period": ("first period of the panel", panel.periods[0]),
         "last_period": ("last period of the panel", panel.periods[-1]),

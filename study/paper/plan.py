@@ -501,13 +501,9 @@ class Plan(Shared, Inference, Figure, Diagnose):
 
     @property
     def figure_row(self) -> Row:
-        """The headline, or the first row with effects by event time where the headline has none."""
-        for row in (self.headline, *self.rows):
-            if row.design.estimand.has_path:
-                return row
-        raise QuestionError(
-            f"{self.source}: no design has effects by event time, so there is no figure to draw."
-        )
+        """The headline, or the first row with effects by event time where the headline has none and another has."""
+        rows = (self.headline, *self.rows)
+        return next((row for row in rows if row.design.estimand.has_path), self.headline)
 
     def check(self, panel: Panel) -> None:
         """Refuse a plan that names what the panel or the catalogue does not have, before any work."""
@@ -565,7 +561,11 @@ class Plan(Shared, Inference, Figure, Diagnose):
         self._check_addresses()
         for row in (*self.rows, *self.further, *self.entrants):
             row.design.check_options(row.options)
-        for question in dict.fromkeys(task.question for task in self.tasks()):
+        tasks = [*self.tasks()]
+        if {"further", "contrasts"} & {*self.exhibits}:
+            own = [entry for entry in self.further if entry.panel is None]
+            tasks += chain(*(self.further_tasks(*each) for each in product(own, self.scales)))
+        for question in dict.fromkeys(task.question for task in tasks):
             question.sample(panel)
 
     def _check_addresses(self) -> None:
@@ -661,11 +661,19 @@ def _entrants(plan: Plan, tournament: Tournament) -> tuple[Row, ...]:
     )
 
 
-def words_of(plan: Plan) -> dict[str, str]:
-    """Return what names of a plan's events, outcomes, scales and of all designs are called in a sentence."""
+def words_of(plan: Plan, panel: Panel) -> dict[str, str]:
+    """Return what names of a plan's events, outcomes, scales and of all designs are called in a sentence.
+
+    What looks like a name in the plan's own words, or in a label of the panel, stays as it is.
+    """
     events = {event.name: event.title for event in plan.every_event}
     designs = {name: design.title for name, design in all_designs().items()}
-    return designs | plan.outcomes | events | {"log1p": "log(1 + outcome)"}
+    said: list[Any] = [vars(plan.text).values(), plan.outcomes.values(), plan.scales.values()]
+    said += [row.label for row in (*plan.rows, *plan.further)]
+    said += [(each.title, each.short, each.group, each.threat) for each in plan.every_event]
+    said += [set(of.tolist()) for of in (panel.units, *panel.attributes.values())]
+    kept = {name: name for name in NAMED.findall(" ".join(map(str, said)))}
+    return designs | {"log1p": "log(1 + outcome)"} | kept | plan.outcomes | events
 
 
 def worded(text: str, words: Mapping[str, str]) -> str:

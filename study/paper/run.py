@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache as remembered
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,16 @@ def load(plan: Plan) -> Panel:
 def other_panels(entries: Mapping[str, str | PanelEntry]) -> dict[str, Panel]:
     """Load the placebo panels or the other venues of a plan, by label."""
     return {label: _read(entry) for label, entry in entries.items()}
+
+
+def changed(plan: Plan, sources: Iterable[Source]) -> list[str]:
+    """Return the names of the plan's own files of panels that are no longer what numbers were made from."""
+    further = [entry.panel for entry in plan.further if entry.panel is not None]
+    entries = [plan.panel, *plan.placebos.values(), *plan.venues.values(), *further]
+    panels = [_read(entry) for entry in entries if not isinstance(entry, str)]
+    made = {(source.data, source.checksum) for source in sources}
+    stale = made - {(panel.name, panel.checksum) for panel in panels}
+    return sorted({panel.name for panel in panels} & {name for name, _ in stale})
 
 
 def _read(entry: str | PanelEntry) -> Panel:
@@ -281,4 +291,4 @@ class Paper(NamedTuple):
         """Return the report page, with the plan's text as its file in a folder has it and the exhibits' numbers."""
         plan = self.setting.plan
         provenance = provenance_of(plan, text, self.setting.panels)
-        return page(self.every_exhibit, provenance, self.latex(folder), words_of(plan))
+        return page(self.every_exhibit, provenance, self.latex(folder), words_of(plan, self.setting.panel))

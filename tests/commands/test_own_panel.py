@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 import tomllib
 from dataclasses import replace
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -13,7 +15,8 @@ import pytest
 from command_line import command
 
 import study
-from study.commands.options import OfColumns
+from study.commands import cli
+from study.commands.options import OfColumns, build_of, plan_of
 from study.core import QuestionError
 from study.heterogeneity.page import Report
 from study.paper import plan_from, read_plan, run
@@ -32,6 +35,13 @@ def quick(text: str) -> str:
         assert given in text
         text = text.replace(given, less)
     return text
+
+
+def of_design(text: str, name: str) -> str:
+    """Return a plan with one of its designs alone."""
+    head, *designs = re.split(r"(?=\[\[designs\]\]|\[inference\])", text)
+    kept = [part for part in designs if f'name = "{name}"' in part or part.startswith("[inference]")]
+    return re.sub(r'^headline = "\w+"', f'headline = "{name}"', "".join([head, *kept]), flags=re.M)
 
 
 @pytest.fixture
@@ -481,3 +491,55 @@ def test_dates_that_are_named_as_a_treatment_of_0_and_1_lead_to_the_option_for_d
     done = command("validate", "years.csv", *ROLES[:8], "--treatment", "entry", cwd=own)
     assert done.returncode == 1
     assert "\nA column of first treated periods is named by --first-treated.\n" in done.stdout
+
+
+@pytest.fixture
+def planned(own):
+    """Write a plan of one coefficient, whose text cites numbers that there are and one that there is not."""
+    assert command("init", "my.dta", *DATED, cwd=own).returncode == 0
+    (own / "study.toml").write_text(quick(of_design((own / "study.toml").read_text(), "twfe")))
+    cited = "plan/window_last", "entry/sample/n_units", "entry/sample/units"
+    (own / "main.tex").write_text("\n".join(f"\\result{{{at}}} is so." for at in cited))
+    return own
+
+
+def test_a_run_is_written_beside_its_plan_and_fails_where_a_text_cites_what_there_is_not(planned, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    def asked(*words):
+        return command(*words, "--plan", "../study.toml", cwd=elsewhere)
+
+    ran = asked("run", "--jobs", "1")
+    assert ran.returncode == 1
+    assert (
+        "study: main.tex, line 3: there is no result entry/sample/units; near are entry/sample/" in ran.stderr
+    )
+    assert (planned / "build/report.html").is_file()
+    assert not [*elsewhere.iterdir()]
+    assert (planned / "tables/entry.md").is_file()
+    assert not [*planned.glob("figures/entry*")]  # the design has no effects by event time
+    traced = asked("trace", "plan/window_last")
+    assert (traced.returncode, traced.stderr) == (0, "")
+    assert "What it is: months after the event that figures show" in traced.stdout
+    data = pd.read_stata(planned / "my.dta")
+    data.assign(papers=data["papers"] + 1).to_stata(planned / "my.dta", write_index=False)
+    for words in (["trace", "entry/sample/n_units"], ["trace"]):
+        traced = asked(*words)
+        assert traced.returncode == 1
+        assert "60" in traced.stdout
+        assert "study: my.dta changed since the numbers were made; make them anew: study run" in traced.stderr
+
+
+def test_what_a_plan_has_besides_its_paper_is_beside_the_folder_paper_or_the_plan(tmp_path):
+    assert build_of(None) == build_of(plan_of()) == Path("build")
+    assert build_of(tmp_path / "mine/study.toml") == tmp_path / "mine/build"
+    assert build_of(tmp_path / "paper/study.toml") == tmp_path / "build"
+
+
+def test_files_of_an_earlier_question_stay_only_in_a_folder_that_is_named(tmp_path):
+    for name, output in {"usual": None, "named": tmp_path / "named"}.items():
+        for file in ("groups_size.csv", "groups_region.csv"):
+            cli._write(output, tmp_path / "usual", {file: b"", "page.txt": b""}, "", "figures")
+        left = {path.name for path in (tmp_path / name).iterdir()}
+        assert left - {"groups_region.csv", "page.txt"} == ({"groups_size.csv"} if output else set())

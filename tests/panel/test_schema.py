@@ -154,6 +154,21 @@ def test_violations_read_as_sentences_grouped_by_rule() -> None:
     assert describe(one) == 'unit must not be empty; 1 line breaks this rule:\n  line 1 (2014): ""'
 
 
+def test_of_many_rows_in_a_row_that_break_a_rule_the_ends_are_listed() -> None:
+    tables = [table().assign(unit=table()["unit"] + f" {k}") for k in range(3)]
+    data = pd.concat(tables, ignore_index=True)
+    values = [2.0, *[f"n/a {k}" for k in range(12)], *[1.0] * (len(data) - 14), "few"]
+    listed = describe(violations(data.assign(papers=values), Roles.of(**ROLES))).splitlines()
+    assert listed[0] == "papers must be a number such as 1234.5, or empty; 13 lines break this rule:"
+    assert [line.partition(" (")[0] for line in listed[1:]] == [
+        "  line 2",
+        "  and each line to",
+        "  line 13",
+        f"  line {len(data)}",
+    ]
+    assert [line.partition(": ")[2] for line in listed[1::2]] == ['"n/a 0"', '"n/a 11"']
+
+
 def test_every_missing_column_is_listed_and_the_others_are_checked_all_the_same() -> None:
     data = with_cells((1, "papers", "many"))
     listed = violations(data, Roles.of(**(ROLES | {"covariates": ["staffs", "rooms"]})))

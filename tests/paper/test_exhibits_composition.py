@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
@@ -470,6 +471,7 @@ def test_families_have_their_tests_beside_each_other_by_scale(setting: Setting) 
         )
     ]
     assert cells(made.tables[2], 0)["Later"] == pytest.approx(expected)
+    assert not re.search("compute|machine|could have", " ".join(str(table) for table in made.tables))
     assert answers[0].headline
     assert answers[0].headline.excludes_zero
     assert made.sentences[0].endswith("Not to be read, with fewer than 5 treated: Later.")

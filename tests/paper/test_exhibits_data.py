@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import warnings
 from collections import Counter
@@ -26,6 +27,7 @@ from study.figures import paths as figures
 from study.paper import run as running
 from study.paper.exhibits import balance as balancing
 from study.paper.exhibits import event_studies, exhibit, raw_means, timing
+from study.paper.exhibits import sample as sampling
 from study.paper.exhibits import scales as scaling
 from study.paper.exhibits.designs import path_figure
 from study.paper.exhibits.exhibit import Exhibited, Setting, address
@@ -360,9 +362,33 @@ def test_means_of_small_covariates_are_not_zero():
     assert [balancing._cell(row, name).text for name in row] == ["0.00000000477", "0.00000000020"]
 
 
-def test_a_covariate_of_one_s_own_keeps_its_capitals_in_a_sentence():
-    words = [*map(balancing.in_a_sentence, ("Land Bayern", "baseline_papers"))]
+def test_a_covariate_of_one_s_own_keeps_its_capitals_in_a_sentence(paper, simulated):
+    words = [balancing.in_a_sentence(paper, name) for name in ("Land Bayern", "baseline_papers")]
     assert words == ["Land Bayern", "baseline papers, all venues"]
+    assert balancing.in_a_sentence(simulated, "baseline_papers") == "baseline papers"
+
+
+def test_of_a_panel_of_one_s_own_nothing_is_said_that_is_true_of_those_that_ship(simulated):
+    panel = simulated.panel
+    covered = {"coverage": np.random.default_rng(1).random(panel.outcomes["y"].shape)}
+    own = replace(
+        panel,
+        covariates=panel.covariates | covered,
+        attributes=panel.attributes | {"tier": np.where(np.arange(panel.n_units) % 2, "A", "B")},
+        period="quarter",
+        period_names=tuple(f"{2014 + k // 4}Q{k % 4 + 1}" for k in range(len(panel.periods))),
+    )
+    event = replace(simulated.plan.events[0], short="First MRI (contrast)", question={"lag": 1})
+    setting = replace(simulated, panel=own, plan=replace(simulated.plan, events=(event,), strata="tier"))
+    made = [make(setting) for make in (timing.timing, sampling.sample, balancing.balance)]
+    said = [table.latex().decode() for shown in made for table in shown.tables]
+    said += [figure.caption for shown in made for figure in shown.figures]
+    said += [sentence for shown in made for sentence in shown.sentences]
+    words = r"[Mm]achine|Awards|Instrumentation|venue|[Pp]aper|Coverage|affiliation|compute|\byear"
+    assert not re.search(words, " ".join(said))
+    assert "Events are moved by the question's lag." in said[0]
+    assert any(text.endswith("by family of events; dashed: contrasts.") for text in said)
+    assert "Tier" in said[2]
 
 
 def test_without_covariates_balance_shows_no_adjustment(small):

@@ -609,4 +609,7 @@ def test_effects_of_a_tiny_outcome_are_more_than_zeros_and_a_slope_is_a_period_o
         assert shown
         assert all(float(number.text.strip("()")) for number in shown), table.name
     assert "the slope a period that" in " ".join(table.notes)
+    quantities = [number.source.quantity for number in violations(tiny).numbers]
+    assert any("change of slope a period" in words for words in quantities)
+    assert not any("a year" in words for words in quantities)
     assert not re.search(r"was 0\.00 in", " ".join(raw_means(tiny).sentences))

@@ -12,6 +12,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from browsers import NARROW, WIDE, opened_page, seen_at
 from paper_inputs import paper_panel
@@ -19,6 +20,7 @@ from plans import PLAN
 
 from study.designs import all_designs
 from study.figures import FULL, HEIGHT, WIDTH, canvas
+from study.paper import run as running
 from study.paper.exhibits.exhibit import Exhibit, Exhibited, Source, Traced, draw
 from study.paper.page import anchor, numbered, origins, page, picture, provenance_of
 from study.paper.plan import read_plan, worded, words_of
@@ -525,8 +527,13 @@ def test_names_of_columns_and_designs_are_words(shown, provenance) -> None:
 
 
 def test_the_words_of_a_plan_are_its_events_and_the_titles_of_designs(tmp_path) -> None:
-    (tmp_path / "study.toml").write_text(PLAN)
-    words = words_of(read_plan(tmp_path / "study.toml"))
+    (tmp_path / "study.toml").write_text(PLAN.replace('short = "Event"', 'short = "CT_scan of my_lab"'))
+    plan = read_plan(tmp_path / "study.toml")
+    panel = running.load(plan)
+    words = words_of(plan, replace(panel, units=np.array([f"unit_{k}" for k in range(panel.n_units)])))
+    assert worded("CT_scan of my_lab: A_count without unit_7, by x_1", words) == (
+        "CT_scan of my_lab: A_count without unit_7, by x 1"
+    )
     assert words["first_treated"] == "the 1st event"
     assert words["count"] == "A_count"
     assert words["twfe"] == all_designs()["twfe"].title

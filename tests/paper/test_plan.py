@@ -292,6 +292,16 @@ def test_a_family_s_own_fields_stand_above_those_of_the_design(tmp_path: Path) -
     assert [*map(setting.averaged, plan.every_event)] == ["event times 0 to 1", "event time 0 alone"]
 
 
+def test_a_further_question_is_refused_before_any_work_as_those_of_the_tables_are(tmp_path: Path) -> None:
+    asked = f'{END}\n[[further]]\n{FURTHER}\nname = "twfe"\nquestion = {{ cluster = "clutser" }}'
+    text = PLAN.replace(END, asked)
+    (tmp_path / "study.toml").write_text(text)
+    running.load(read_plan(tmp_path / "study.toml"))  # nothing shows it
+    (tmp_path / "study.toml").write_text(text.replace(TOP, f'{TOP}\nexhibits = ["further"]', 1))
+    with pytest.raises(QuestionError, match='there is no attribute "clutser"'):
+        running.load(read_plan(tmp_path / "study.toml"))
+
+
 def test_the_paper_has_a_plan_without_a_mistake() -> None:
     running.load(read_plan(ROOT / "paper/study.toml"))
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, QuestionError, capital, decimals
+from study.core import FloatArray, QuestionError, capital, counted, decimals
 from study.diagnostics import Finding
 from study.diagnostics.balance import LARGE, MOST_LABELS, POOLED, cohort_groups, compared_variables, estimated
 from study.diagnostics.balance import balance as balance_of
@@ -63,7 +63,7 @@ def balance(setting: Setting) -> Iterator[Piece]:
     yield table(setting, sample, finding, pooled)
     for row in pooled.to_dict("records"):
         values, at = {column: row[column] for column in OF_BALANCE}, row["covariate"]
-        how = {"quantity": in_words(row["covariate"]), "seed": ""}
+        how = {"quantity": in_words(setting, row["covariate"]), "seed": ""}
         yield from setting.numbers(at, values, _columns(row), task, **how)
     yield from setting.numbers("summary", summary(pooled), OF_SUMMARY, task, seed="")
     both = pooled.dropna(subset=["difference", "adjusted_difference"])
@@ -73,7 +73,7 @@ def balance(setting: Setting) -> Iterator[Piece]:
         yield (
             f"Of {len(both)} standardised differences {values['large']} are large, above {LARGE}, before adjustment. "
             f"After regression on the question's covariates {values['large_adjusted']} are; the largest is "
-            f"{worst['adjusted_difference']:.2f}, in {in_a_sentence(worst['covariate'])}."
+            f"{worst['adjusted_difference']:.2f}, in {in_a_sentence(setting, worst['covariate'])}."
         )
     yield from finding.sentences
 
@@ -123,29 +123,29 @@ def table(setting: Setting, sample: Sample, finding: Finding, pooled: pd.DataFra
     headings = dict(zip(OF_BALANCE, HEADINGS, strict=True))
     shown = [name for name in headings if pooled[name].notna().any()]
     notes = [
-        f"{sum(n for n, _ in sizes.values())} {plan.text.units} treated in {len(sizes)} cohorts, each beside the "
-        f"{plan.text.units} {finding['comparison']} when it is first treated, with the cohort's weight. Difference: in "
-        "standard deviations. Variance ratio: of treated to comparison.",
+        f"{sum(n for n, _ in sizes.values())} {plan.text.units} treated in {counted(len(sizes), 'cohort')}, each "
+        f"beside the {plan.text.units} {finding['comparison']} when it is first treated, with the cohort's weight. "
+        "Difference: in standard deviations. Variance ratio: of treated to comparison.",
         f"Above {LARGE}: {of['large']} of {of['differences']} differences.",
     ]
     if "adjusted_difference" in shown:
         notes.append(
             "Regression: difference left after regression on "
-            f"{' and '.join(in_a_sentence(name) for name in sample.question.covariates)}, zero for these by "
+            f"{' and '.join(in_a_sentence(setting, name) for name in sample.question.covariates)}, zero for these by "
             f"construction; above {LARGE}: {of['large_adjusted']}."
         )
     if "weighted_difference" in shown:
         cohorts = estimated(finding["overlaps"])
         notes.append(
-            f"Odds weights: by the odds of the propensity score, {len(cohorts)} cohorts "
+            f"Odds weights: by the odds of the propensity score, {counted(len(cohorts), 'cohort')} "
             f"({sum(sizes[cohort][0] for cohort in cohorts)} treated)."
         )
     lines: dict[str, list[Line]] = {}
     for row in pooled.to_dict("records"):
         name, cells = row["covariate"], [_cell(row, column) for column in shown]
         attribute = next((each for each in sample.attributes if name.startswith(f"{each} ")), "")
-        label = name.removeprefix(f"{attribute} ") if attribute else in_words(name)
-        lines.setdefault(in_words(attribute), []).append(Line(label, cells))
+        label = name.removeprefix(f"{attribute} ") if attribute else in_words(setting, name)
+        lines.setdefault(in_words(setting, attribute), []).append(Line(label, cells))
     return Table(
         name="balance",
         caption=f"Treated and comparison {plan.text.units} before treatment",
@@ -174,14 +174,14 @@ def _size(line: Line) -> int:
     return int(first[0]) if first else 0
 
 
-def in_words(name: str) -> str:
+def in_words(setting: Setting, name: str) -> str:
     """Return a covariate's name as words."""
-    return WORDS.get(name, capital(name.replace("_", " ")))
+    return WORDS[name] if setting.ships and name in WORDS else capital(name.replace("_", " "))
 
 
-def in_a_sentence(name: str) -> str:
+def in_a_sentence(setting: Setting, name: str) -> str:
     """Return a covariate's name as words of a sentence; names and labels of one's own keep their capitals."""
-    return WORDS[name].lower() if name in WORDS else name.replace("_", " ")
+    return WORDS[name].lower() if setting.ships and name in WORDS else name.replace("_", " ")
 
 
 def summary(pooled: pd.DataFrame) -> dict[str, float]:

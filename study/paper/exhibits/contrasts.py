@@ -39,7 +39,7 @@ def contrasts(setting: Setting) -> Iterator[Piece]:
                 line += _cells(effect, columns[scale], Scale(scale))
             if shown.note:
                 why = re.split(r"[,;]", shown.note.partition(": ")[2])[0]
-                refused.append(f"{REFUSED} : {worded(why, words_of(plan))}.")
+                refused.append(f"{REFUSED} : {worded(why, words_of(plan, setting.panel))}.")
             marked = f"{shown.label}{BY_T}" if shown.exists and not is_permuted else shown.label
             own = "" if label == setting.event.label else title  # what all others are set beside
             lines.setdefault(own, []).append(Line(marked, line))

@@ -299,21 +299,26 @@ class Setting:
         at : str, or sequence of str or float
             The row's address below that of the exhibit, or its parts; all of it where the source names an exhibit.
         values, columns : mapping
-            By column.
+            By column; {} in a column's words stands for the panel's unit of periods.
         task : Task, optional
             What is answered, if the row is an answer or made from one.
         **source : str
             Fields of the source: what the row is about, and what shows it if not the run of the plan.
         """
         where = address(at) if isinstance(at, str) else address(*at)
-        scale = task.question.scale if task else "level"
-        return addressed(where, values, self.source(task, **source), scale, columns)
+        scale, step = task.question.scale if task else "level", self.panel.period_unit
+        own = {name: c._replace(words=c.words.replace("{}", step)) for name, c in (columns or {}).items()}
+        return addressed(where, values, self.source(task, **source), scale, own)
+
+    @property
+    def ships(self) -> bool:
+        """Whether the panel ships with the package: of one's own nothing is known but what its plan says."""
+        return self.panel.name in panel_entries()
 
     @property
     def panel_title(self) -> str:
         """Return what the panel is called in a table: a shipped one in capitals, one's own by its file."""
-        name = self.panel.name
-        return name.upper() if name in panel_entries() else name.removesuffix(".csv")
+        return self.panel.name.upper() if self.ships else self.panel.name.removesuffix(".csv")
 
     @property
     def main_row(self) -> Row:

@@ -1,4 +1,4 @@
-"""The headline design asked about each family of compute-access events, one line a family."""
+"""The headline design asked about each family of events, one line a family."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Differences = Mapping[tuple[str, str, str], Effect]
 Moved = Mapping[str, Sequence[Effect]]
 
 
-@exhibit("Families of compute-access events", Part.EFFECTS)
+@exhibit("Families of events", Part.EFFECTS)
 def families(setting: Setting) -> Iterator[Piece]:
     """Yield the table of families on each scale, that of their dates moved, a figure, and all numbers."""
     plan, scale = setting.plan, Scale(setting.scale, setting.outcome)
@@ -46,13 +46,14 @@ def families(setting: Setting) -> Iterator[Piece]:
     moved = {event.label: _moved(setting, event) for event in (setting.event, *plan.families)}
     answers = [(event, setting.answers(event, scale.name)[0]) for event in plan.every_event]
     rows = [replace(r.headline, label=f"{e.short} ({r.n_treated})") for e, r in answers if r.headline]
+    every = f"Families of {'compute-access ' if setting.ships else ''}events, {plan.headline.label}"
     for name in plan.scales:
-        yield _table(setting, name, differences)
+        yield _table(setting, name, differences, f"{every}: {plan.scales[name].lower()}")
     yield _tests_table(setting)
     yield _dates_table(setting, moved)
     yield draw(
         "families",
-        f"Families of compute-access events, {plan.headline.label}, {setting.outcome_in_words}; treated "
+        f"{every}, {setting.outcome_in_words}; treated "
         f"{plan.text.units} in parentheses. Intervals with an arrow go on beyond the axis.",
         figure(effects_frame(rows), scale, plan.level),
         "One estimate with its interval a family of events, around a line at zero.",
@@ -79,7 +80,7 @@ def figure(frame: pd.DataFrame, scale: Scale, level: float) -> Figure:
     return drawn
 
 
-def _table(setting: Setting, scale: str, differences: Differences) -> Table:
+def _table(setting: Setting, scale: str, differences: Differences, caption: str) -> Table:
     """Return one scale's table: families as lines with their contrasts, outcomes as columns."""
     plan = setting.plan
     lines: dict[str, list[Line]] = {}
@@ -87,7 +88,7 @@ def _table(setting: Setting, scale: str, differences: Differences) -> Table:
         lines.setdefault(event.group, []).extend(_lines(setting, event, scale, differences))
     return Table(
         name="families" if scale == setting.scale else f"families-{scale}",
-        caption=f"Families of compute-access events, {plan.headline.label}: {plan.scales[scale].lower()}",
+        caption=caption,
         **setting.outcome_heads(),
         blocks=lettered(lines),
         notes=list(_notes(setting, scale)),
@@ -144,10 +145,8 @@ def _tests_table(setting: Setting) -> Table:
 def _notes(setting: Setting, scale: str) -> Iterator[str]:
     plan = setting.plan
     every = [result for event in plan.families for result in setting.answers(event, scale)]
-    yield (
-        f"Average over {setting.averaged_of(plan.families)}, among those that could have had the event. "
-        f"{setting.errors(every)}"
-    )
+    among = ", among those that could have had the event" if setting.ships else ""
+    yield (f"Average over {setting.averaged_of(plan.families)}{among}. {setting.errors(every)}")
     if any(event.contrast for event in plan.families):
         yield "Less: the difference from the contrast, by joint influence."
     if any(result.n_treated < FEW for result in _first(setting, setting.scale)):
@@ -196,6 +195,7 @@ def _dates_table(setting: Setting, moved: Moved) -> Table:
     plan, scale, events = setting.plan, Scale(setting.scale), (setting.event, *setting.plan.families)
     lines = [effects_beside(event.short, moved[event.label], scale=scale) for event in events]
     moves = f"Events a {setting.panel.period_unit} earlier and later"
+    why = "Dates are known by month at best, and a machine serves some time after it is announced: all events"
     return Table(
         name="families-dates",
         caption=f"{moves}: {plan.headline.label}, {setting.outcome_in_words}",
@@ -203,8 +203,8 @@ def _dates_table(setting: Setting, moved: Moved) -> Table:
         spans=[("One earlier", 2), ("As dated", 2), ("One later", 2)],
         blocks=[Block(plan.scales[setting.scale], lines)],
         notes=[
-            "Dates are known by month at best, and a machine serves some time after it is announced: all events of a "
-            "line are moved by one period. Standard errors in parentheses.",
+            f"{why if setting.ships else 'All events'} of a line are moved by one period. Standard errors in "
+            "parentheses.",
             f"{REFUSED} : the design refuses the question, or nobody is treated inside the window.",
         ],
     )

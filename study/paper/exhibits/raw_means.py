@@ -41,7 +41,7 @@ def raw_means(setting: Setting) -> Iterator[Piece]:
     yield draw(
         "raw_means",
         f"Mean {text.outcomes_with_units} of {text.units} by {unit}s of adoption"
-        f"{f' and by {in_a_sentence(str(plan.strata))}' if sizes else ''}, without any adjustment."
+        f"{f' and by {in_a_sentence(setting, str(plan.strata))}' if sizes else ''}, without any adjustment."
         f"{f' Not drawn, for few {text.units} or a mean of zero: {absent}.' if absent else ''}",
         figure(setting, first, cohorts, sizes),
         f"Lines of mean {text.outcomes_with_units} by {unit}: for {'; '.join(g.label for g in (*cohorts, *sizes))}.",
@@ -139,7 +139,7 @@ def figure(setting: Setting, sample: Sample, cohorts: Sequence[Group], sizes: Se
     if sizes:
         absent = not_drawn(sample, strata, sizes)
         missing = f";\nnot drawn: {absent}" if absent else ""
-        sides[f"By {in_a_sentence(strata)} (dashed: never treated{missing})"] = [*sizes]
+        sides[f"By {in_a_sentence(setting, strata)} (dashed: never treated{missing})"] = [*sizes]
     with figures.canvas(figures.FULL, 2.6) as drawing:
         axes = drawing.subplots(1, len(sides), sharey=True, squeeze=False)[0]
         for axis, (title, groups) in zip(axes, sides.items(), strict=True):

@@ -23,7 +23,7 @@ OF_OUTCOME = {
     "without_papers": Column("of them, those whose outcome is zero in every {}", "count"),
     "ten_largest": Column(f"share of the treated ones' total that the {LARGEST} largest have", "percent"),
 }
-# Covariates of the panel: what they are, their heading, factor and digits.
+# Covariates of panels that ship: what they are, their heading, factor and digits.
 COVERED = {
     "venue_papers": ("papers of the venue", "Papers of the venue", 1, 0),
     "coverage": ("share of papers whose record has an affiliation, percent", "Coverage, %", 100, 1),
@@ -36,7 +36,7 @@ def sample(setting: Setting) -> Iterator[Piece]:
     panel = setting.panel
     covered: dict[str, list[Cell]] = {}
     for name, (quantity, heading, factor, digits) in COVERED.items():
-        if name in panel.covariates:
+        if setting.ships and name in panel.covariates:
             by_year = factor * pd.DataFrame(panel.covariates[name], columns=panel.periods).max()
             covered[heading] = [Number(value, digits) for value in by_year]
             seen = by_year.dropna()
@@ -47,10 +47,7 @@ def sample(setting: Setting) -> Iterator[Piece]:
     yield _table(setting, covered)
     values, text = of_outcome(setting, setting.event), setting.plan.text
     quantity = f"{text.units}, {setting.outcome_in_words}"
-    columns = {
-        name: each._replace(words=each.words.format(panel.period_unit)) for name, each in OF_OUTCOME.items()
-    }
-    yield from setting.numbers("outcome", values, columns, quantity=quantity)
+    yield from setting.numbers("outcome", values, OF_OUTCOME, quantity=quantity)
 
 
 def of_outcome(setting: Setting, event: Event) -> dict[str, float]:

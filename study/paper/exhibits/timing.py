@@ -1,4 +1,4 @@
-"""When units are first treated, for each family of compute-access events."""
+"""When units are first treated, for each family of events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from study.panel import Panel, dates_with_lag, population
 from study.paper import Event, Part, Piece, Plan, Setting, draw, exhibit
 from study.report import Block, Column, Line, Number, Table
 
-# Letters of the events' names, in words.
+# Letters of the names of the events that ship, in words.
 LETTERS = {
     "MRI": "Major Research Instrumentation",
     "CC*": "Campus Cyberinfrastructure",
@@ -99,11 +99,11 @@ class Timed:
 
     @property
     def is_contrast(self) -> bool:
-        """Whether the event brings no machine; its group or short name says so."""
+        """Whether the event is a contrast, such as one without a machine; its group or short name says so."""
         return "contrast" in f"{self.event.group} {self.event.short}".lower()
 
 
-@exhibit("When compute arrives, by family of events", Part.QUESTION)
+@exhibit("First treatment, by family of events", Part.QUESTION)
 def timing(setting: Setting) -> Iterator[Piece]:
     """Yield the figure of who is first treated when, and the table of the families with their comparison."""
     events, absent = timed(setting.plan, setting.panel)
@@ -111,9 +111,11 @@ def timing(setting: Setting) -> Iterator[Piece]:
         return
     units, panel = setting.plan.text.units, setting.panel
     yield _table(setting, events)
+    dashed = f"; dashed: {'events without a machine' if setting.ships else 'contrasts'}"
     yield draw(
         "timing",
-        f"When {units} are first treated, by family of events; dashed: events without a machine.",
+        f"When {units} are first treated, by family of events"
+        f"{dashed if any(row.is_contrast for row in events) else ''}.",
         figure(setting, events),
         f"A matrix with a row for each event and a column for each {panel.period_unit}; each cell has the number of "
         f"{units} that are first treated then, darker where there are more.",
@@ -122,7 +124,7 @@ def timing(setting: Setting) -> Iterator[Piece]:
         question = f"event={row.event.name}, population={row.rule}, lag={row.lag}"
         how: Any = {"quantity": f"{units}, {row.event.title}", "question": question}
         yield from setting.numbers(row.event.label, row.counts, COLUMNS, **how)
-    yield from _sentences(units, events, absent)
+    yield from _sentences(units, panel.period_unit, events, absent)
 
 
 def timed(plan: Plan, panel: Panel) -> tuple[list[Timed], list[Event]]:
@@ -215,8 +217,9 @@ def _shade(share: float, light: bool) -> tuple[float, float, float]:
 def _table(setting: Setting, events: Sequence[Timed]) -> Table:
     """Return the table of events: among whom, and how many are treated when."""
     units, lagged = setting.plan.text.units, any(row.lag for row in events)
+    since = ", since the machine serves later" if setting.ships else ""
     lost = [f"{row.event.short}, {row.counts['losers']}" for row in events if row.counts["losers"] >= 0]
-    named = " ".join(f"{row.group} {row.event.short}" for row in events)
+    named = " ".join(f"{row.group} {row.event.short}" for row in events) if setting.ships else ""
     letters = [f"{short}: {words}" for short, words in LETTERS.items() if short in named]
     return Table(
         name="timing",
@@ -225,7 +228,7 @@ def _table(setting: Setting, events: Sequence[Timed]) -> Table:
         blocks=[Block(group, [*map(_line, rows)]) for group, rows in groupby(events, lambda row: row.group)],
         notes=[
             f"Counts of {units}. {window_note(setting.panel)} Those treated after it are compared until then.",
-            *["Awards are moved by the question's lag, since the machine serves later."] * lagged,
+            *[f"{'Awards' if setting.ships else 'Events'} are moved by the question's lag{since}."] * lagged,
             *[f"Never treated, and named as losers of the contest: {'; '.join(lost)}."] * bool(lost),
             *[f"{'; '.join(letters)}."] * bool(letters),
         ],
@@ -255,7 +258,7 @@ def window_note(panel: Panel) -> str:
     return f"Treated: first in {panel.window(panel.periods[1:])}; those before {start} are dropped."
 
 
-def _sentences(units: str, events: Sequence[Timed], absent: Sequence[Event]) -> Iterator[str]:
+def _sentences(units: str, step: str, events: Sequence[Timed], absent: Sequence[Event]) -> Iterator[str]:
     least, most = (end(events, key=lambda row: row.counts["n_treated"]) for end in (min, max))
     fewest = f"between {least.counts['n_treated']} ({least.event.short}) and "
     are, treat = ("are", f"they treat {fewest}") if len(events) > 1 else ("is", "it treats ")
@@ -267,8 +270,8 @@ def _sentences(units: str, events: Sequence[Timed], absent: Sequence[Event]) -> 
     early = [row.event.short for row in events if not row.by_period]
     untreated = {row.event.short: row.counts["never_treated"] + row.counts["later"] for row in dated}
     named = {
-        "First treated in a single year, so that an effect cannot be distinguished from other news of that year that "
-        f"reached the same {units}": [row.event.short for row in events if len(row.by_period) == 1],
+        f"First treated in a single {step}, so that an effect cannot be distinguished from other news of that {step} "
+        f"that reached the same {units}": [row.event.short for row in events if len(row.by_period) == 1],
         f"Fewer than {FEW} {units} are untreated throughout the window, so that the last to be treated are the "
         "comparison": [f"{event} ({count})" for event, count in untreated.items() if count < FEW],
         "Too early for this panel, since nobody is first treated inside it": early,

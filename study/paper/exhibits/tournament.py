@@ -249,8 +249,8 @@ def _of_calibration(setting: Setting, calibrated: Finding) -> Table:
         blocks=lettered(lines),
         notes=[
             "Simulated: mean of simulated panels without an effect of their own; spread: standard deviation between "
-            f"them. Means are of {setting.plan.text.outcomes_with_units}. Numbers of adopters a year are the panel's "
-            "own."
+            f"them. Means are of {setting.plan.text.outcomes_with_units}. Numbers of adopters a "
+            f"{setting.panel.period_unit} are the panel's own."
         ],
     )
 

@@ -62,7 +62,7 @@ def lines_of(verdict: Verdict) -> dict[str, list[Line]]:
 
 def _table(setting: Setting, name: str, verdict: Verdict) -> Table:
     task, sample, plan = verdict.task, verdict.fit.sample, setting.plan
-    words, which = words_of(plan), "headline" if task.row == plan.headline else task.row.label
+    words, which = words_of(plan, setting.panel), "headline" if task.row == plan.headline else task.row.label
     blocks = [
         Block(section, [Line(label, [worded(str(says), words), against]) for label, (says, against) in lines])
         for section, lines in lines_of(verdict).items()

@@ -31,12 +31,12 @@ OF_RESTRICTIONS = {
         "sign_change": Column("value at which the sign changes, times the largest change before", digits=2),
     },
     "honest_smoothness": {
-        "breakdown": Column("breakdown value, change of slope a year", "effect"),
-        "sign_change": Column("value at which the sign changes, change of slope a year", "effect"),
+        "breakdown": Column("breakdown value, change of slope a {}", "effect"),
+        "sign_change": Column("value at which the sign changes, change of slope a {}", "effect"),
     },
 }
 OF_TRENDS = {
-    "slope": Column("linear trend a year that the pre-trend test detects", "effect"),
+    "slope": Column("linear trend a {} that the pre-trend test detects", "effect"),
     "bias": Column("bias of the average by the linear trend that the pre-trend test detects", "effect"),
     "bias_if_passed": Column("bias of the average in samples that pass the pre-trend test", "effect"),
     "significant": Column("effects before the event that are significant on their own", "count"),

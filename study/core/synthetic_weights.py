@@ -35,7 +35,8 @@ class Weights(NamedTuple):
 
 def noise_level(before: FloatArray) -> float:
     """Return sigma, the standard deviation of first differences of untreated outcomes, shape (J, T0); equation (5)."""
-    return float(np.diff(before, axis=1).std(ddof=1)) if before.size > 2 else 0.0
+    changes = np.diff(before, axis=1)
+    return float(changes.std(ddof=1)) if changes.size > 1 else 0.0
 
 
 def synthetic_did_weights(

@@ -151,7 +151,7 @@ class Group(NamedTuple):
         """Put units in the order of their outcomes."""
         order = np.argsort(y, kind="stable")
         total = np.cumsum(weights[order])
-        return cls(rows[order], y[order], weights[order] / total[-1], total / total[-1])
+        return cls(rows[order], y[order], weights[order] / total[-1:], total / total[-1:])
 
     def distribution(self, y: FloatArray, side: Literal["left", "right"] = "right") -> FloatArray:
         """Return the share of the weight of outcomes up to, or below, each of some values."""

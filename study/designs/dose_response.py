@@ -120,7 +120,7 @@ def dose_response(
     basis = _basis(sample, form, degree, knots)
     at = _shown(sample, basis, doses)
     effects = callaway_santanna.function(sample)
-    effects = replace(effects, shares="estimated" if variance == "sampling" else "fixed")
+    effects = replace(effects, shares="estimated" if variance == "sampling" else "fixed", design=DESIGN)
     coefficients, fits = _regressions(effects, basis, every=curve == "slopes")
     untreated, (level, slope) = _of_comparison_units(effects), basis.at(at)
     line = _averaged(effects, coefficients, fits, untreated, (level if curve == "levels" else slope).T)

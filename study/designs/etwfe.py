@@ -99,6 +99,7 @@ def etwfe(
     cells = cohort_cells(sample, "etwfe")
     used, notes = sample, list[str]()
     if family == "poisson":
+        sample.needs_units('etwfe with family="poisson"')
         refuse_not_counts(sample, "etwfe")
         if effects == "unit":
             used, notes = without_empty_units(sample)

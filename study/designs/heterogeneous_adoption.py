@@ -139,7 +139,7 @@ def heterogeneous_adoption(
     ]
     notes.append(f"effects are per unit of {sample.question.event}")
     notes.append(f"bandwidths (units within, effect without bias correction): {'; '.join(shown)}")
-    notes += _yatchew_tests(changes)
+    notes += _yatchew_tests([change for change in changes if change.event_time in fits])
     return coefficients(
         sample,
         tuple(f"event {time:g}" for time in times),

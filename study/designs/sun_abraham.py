@@ -82,7 +82,7 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
         [],
         cohort_weights=means.cohort_weights(of_cells),
         shares="estimated" if variance == "sampling" else "fixed",
-        only=np.maximum(only, of_base),
+        only=np.where(of_base < 0, only, of_base),  # averages share the base
         **fields_of(sample, fit, place),
     )
     return of_estimated_cohorts(estimate)

@@ -126,7 +126,7 @@ def uncertainty(
     _, of_treated, effective = clusters[rows[0].label]
     if of_treated < FEW_ON_A_SIDE:
         try:
-            others = few_treated(sample, design, draws=draws, level=level, seed=seed, **options)
+            others = few_treated(sample, design, draws=draws, level=level, **options | {"seed": seed})
             like = replace(rows[0], label=FEW_TREATED, std_error=np.nan, p_value=others.p_value)
             rows.append(replace(like, conf_low=others.interval[0], conf_high=others.interval[1]))
         except QuestionError as reason:

@@ -242,6 +242,14 @@ def test_quantiles_are_of_periods_from_anticipation_on_and_all_that_is_seen_is_c
     assert not any("one treated unit" in note for note in fit.notes)
 
 
+def test_a_base_without_a_comparison_unit_is_a_reference_alone_as_in_other_designs() -> None:
+    panel = simulated.panel(60)
+    y = panel.outcomes["y"].copy()
+    y[panel.first_treated["event"] != 4, 2] = np.nan
+    unseen = replace(panel, outcomes={"y": y})
+    assert asked(unseen, quantiles=None).terms == estimate(unseen, ASKED).terms
+
+
 def test_treated_units_with_the_smallest_or_largest_comparison_outcome_are_not_outside() -> None:
     def group(start: int, *y: float) -> Group:
         return Group.of(start + np.arange(len(y)), np.array(y), np.ones(len(y)))

@@ -331,6 +331,12 @@ REFUSED: tuple[tuple[Panel, dict[str, Any], dict[str, Any], str], ...] = (
         {},
         "no comparison group. With amount as the event, heterogeneous_adoption needs none",
     ),
+    (
+        replace(dosed(), first_treated={"event": np.tile([4.0, 5.0], 50)}),
+        {"anticipation": 2},
+        {},
+        'so "event_average" cannot be formed',
+    ),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -201,6 +202,14 @@ def test_notes_have_the_numbers_of_each_event_time() -> None:
         f"{since} before it do not depend on the dose: {tests(0, before=True)}",
         f"{since} since then are linear in the dose: {tests(1, before=False)}",
     )
+
+
+def test_an_event_time_that_is_left_out_has_no_test() -> None:
+    panel = draw(np.random.default_rng(3), 60)
+    panel.outcomes["y"][:, 1] = np.nan
+    of_untreated, of_form = asked(panel).notes[-2:]
+    assert re.findall("event [-0-9]+", of_untreated) == ["event -3"]
+    assert re.findall("event [-0-9]+", of_form) == ["event 0", "event 1", "event 2"]
 
 
 def test_effects_do_not_change_with_constants_order_or_the_start_of_time() -> None:

@@ -18,7 +18,12 @@ from scipy.optimize import minimize
 import study
 from study import Estimate, Panel, Question, QuestionError, diagnostics, estimate
 from study.core import synthetic_weights
-from study.core.synthetic_weights import frank_wolfe, noise_level, simplex_weights
+from study.core.synthetic_weights import (
+    frank_wolfe,
+    noise_level,
+    simplex_weights,
+    synthetic_control_weights,
+)
 from study.designs import find_design
 from study.designs.synthetic_blocks import Block, blocks
 from study.designs.synthetic_did import block_weights
@@ -98,6 +103,11 @@ def test_of_weights_that_fit_exactly_the_smallest_are_taken(shape: tuple[int, in
         options={"ftol": 1e-15, "maxiter": 1000},
     )
     assert weights == pytest.approx(least.x, abs=1e-5)
+
+
+def test_one_period_is_matched_by_weights_that_are_as_equal_as_they_can_be() -> None:
+    weights = synthetic_control_weights(np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([1.2]))
+    np.testing.assert_allclose(weights.unit, [0.34, 0.28, 0.22, 0.16], rtol=1e-9)
 
 
 def test_a_constant_in_all_outcomes_moves_no_weight_where_they_fit_exactly() -> None:

@@ -110,6 +110,12 @@ def test_what_a_design_does_not_offer_is_named_and_the_rest_is_there() -> None:
     assert any("fit its learners anew" in sentence for sentence in learned.sentences)
 
 
+def test_few_treated_units_of_a_design_that_draws_have_its_refusal_beside_the_other_rows() -> None:
+    few = QUESTION.sample(simulated.few_treated(np.random.default_rng(1), 60, 4, (4,)))
+    made = uncertainty(few, "dml_panel", permutations=0, draws=99, learner="linear", folds=2, repetitions=1)
+    assert dict(made["refused"])[FEW_TREATED].startswith("few_treated: dml_panel")
+
+
 def test_few_treated_units_are_warned_of_and_enough_are_not() -> None:
     few = QUESTION.sample(simulated.few_treated(np.random.default_rng(0), treated=4, cohorts=(4,)))
     told = uncertainty(few, "callaway_santanna", permutations=0, draws=99)

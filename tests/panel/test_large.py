@@ -177,6 +177,17 @@ def test_designs_answer_the_same(able: Any, design: str, asked: str) -> None:
     assert ours.n_obs == theirs.n_obs
 
 
+@pytest.mark.parametrize("effects", ["cohort", "unit"])
+def test_a_poisson_regression_needs_single_units_whose_outcomes_are_0_or_more(
+    able: Any, effects: str
+) -> None:
+    question = Question("talks", "entry", scale="proportional")
+    with pytest.raises(
+        QuestionError, match=r'^etwfe with family="poisson": it needs the rows of single units'
+    ):
+        study.estimate(able[1], question, "etwfe", family="poisson", effects=effects)
+
+
 @pytest.mark.parametrize("asked", [{}, {"cluster": "state"}, {"weights": "size"}])
 def test_covariates_of_many_values_are_adjusted_for_by_their_products(
     tmp_path: Path, asked: dict[str, Any]

@@ -423,15 +423,13 @@ def _averages(
         **own,
     )
     if shares is None or of_shares is None or not several.any():
-        return replace(average, left_out=estimate.leave_out.averaged(weight, estimate.only))
+        return replace(average, left_out=estimate.leave_out.averaged(weight))
     if estimate.left_out is None and not estimate.whole_cohorts:
         # Averages by estimated shares are means over units: leaving out a unit moves the average as it moves a mean
         # over all treated units, and not as it moves its cohort's.
         return average
     if not estimate.whole_cohorts and all(shares.columns(np.flatnonzero(w)).alike for w in weight.T):
-        return replace(
-            average, left_out=estimate.leave_out.averaged(weight, estimate.only)
-        )  # each is of one cohort
+        return replace(average, left_out=estimate.leave_out.averaged(weight))  # each is of one cohort
     left = _left_out_with_shares(estimate, average, weight, total, of_shares, mean_of_shares)
     return replace(average, left_out=left)
 

@@ -109,17 +109,12 @@ class LeftOut(NamedTuple):
         level, clusters = self.level.select(which), self.clusters[:, which]
         return LeftOut(level, untreated, clusters, self.estimable[which], own)
 
-    def averaged(self, weight: FloatArray, only: IntArray | None = None) -> LeftOut:
-        """Return averages of the terms with given weights, shape (K, M); ``only`` is that of the terms' estimate.
-
-        A term whose several treated clusters happen to be alike is part of an average over others in which they differ.
-        """
+    def averaged(self, weight: FloatArray) -> LeftOut:
+        """Return averages of the terms with given weights, shape (K, M)."""
         untreated = None if self.untreated is None else self.untreated @ weight
-        used, (treated, compared) = weight != 0, self.clusters
+        used = weight != 0
         clusters = np.max(np.where(used, self.clusters[:, :, None], 0), axis=1, initial=0)
-        alike = (treated == 0) & (compared >= 2) & (only is not None and only < 0)
-        varies = np.all(clusters >= 2, axis=0) | ~np.any(used & alike[:, None], axis=0)
-        estimable = varies & ~np.any(used & ~(self.estimable | alike)[:, None], axis=0)
+        estimable = ~np.any(used & ~self.estimable[:, None], axis=0)
         return LeftOut(self.level @ weight, untreated, clusters, estimable)
 
 

@@ -293,23 +293,6 @@ def test_cohorts_that_are_treated_by_then_are_no_comparison(design: str) -> None
     assert np.isfinite(alone.std_error[(alone.cohort == 4) & (alone.period == 4)]).all()
 
 
-@pytest.mark.parametrize("design", ["callaway_santanna", "etwfe", "imputation", "lp_did"])
-def test_an_average_has_an_error_where_its_treated_units_happen_to_be_alike_at_one_event_time(
-    design: str,
-) -> None:
-    panel = few(treated=2, units=20)
-    panel = replace(panel, first_treated={"event": np.r_[[4.0, 4.0], np.full(18, np.nan)]})
-    y, (errors, at) = panel.outcomes["y"].copy(), ([], 4)
-    before = slice(0, 3) if design in ("etwfe", "imputation") else slice(2, 3)
-    for apart in (0.0, 1e-6):
-        y[1, at] = y[1, before].mean() + y[0, at] - y[0, before].mean() + apart
-        fit = estimate(replace(panel, outcomes={"y": y.copy()}), PLAIN, design)
-        errors.append(fit.headline.std_error[0])
-        path = fit.by_event_time
-        assert np.isnan(path.std_error[path.event_time == at - 3]) == (apart == 0)
-    assert errors[0] == pytest.approx(errors[1], rel=1e-5)
-
-
 def test_a_cohort_that_is_treated_in_some_cells_of_an_average_alone_is_comparison_of_it() -> None:
     panel = few(units=18)
     first = np.repeat([4.0, 5.0, 8.0, np.nan], [5, 5, 6, 2])

@@ -498,8 +498,9 @@ def _write(output: Path | None, usual: Path, files: dict[str, bytes], page: str,
     folder = output or usual
     written = core.write_all(folder, files)
     if output is None:
-        for path in {path for path in folder.glob("[!.]*") if path.is_file()} - {*written}:
-            path.unlink(missing_ok=True)
+        endings = {path.suffix for path in written}
+        for path in {path for path in folder.glob("*.*") if path.suffix in endings} - {*written}:
+            path.unlink()
     typer.echo(page)
     typer.echo(f"\n{len(written)} files written to {as_typed(folder)}: {what}.")
 

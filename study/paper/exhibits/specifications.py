@@ -91,7 +91,7 @@ def _table(setting: Setting, curve: Finding, refused: int) -> Table:
         blocks=[Block("", lines)],
         notes=[
             f"Every combination of {listed(varied) if varied else 'one choice each'}, for "
-            f"{'; '.join(curve['choices']['design'])}{f'; {refused} more are refused' if refused else ''}. "
+            f"{'; '.join(curve['choices']['design'])}{f'; {refused} more refused' if refused else ''}. "
             "Distinct: not algebraically equal to another one. Excl. 0: intervals "
             "without zero. p: of the median and of the number of significant estimates if no specification had an "
             f"effect (Simonsohn, Simmons and Nelson 2020); over all scales the largest absolute t is "

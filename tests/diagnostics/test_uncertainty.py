@@ -34,6 +34,7 @@ def test_each_row_is_what_its_inference_gives_on_its_own() -> None:
     own = fit.tidy().iloc[0]
     assert made["rows"][0].label == "jackknife"
     assert (made["rows"][0].conf_low, made["rows"][0].p_value) == pytest.approx((own.conf_low, own.p_value))
+    assert any(line.startswith("The design's own method, jackknife,") for line in made.sentences)
     for convention in ("CR0", "CR1", "CR1_fixest", "CR1_areg"):
         assert rows[convention].std_error == pytest.approx(np.sqrt(fit.covariance(convention)[0, 0]))
     left = cr3(clustered, "twfe")

@@ -297,6 +297,18 @@ def test_a_bad_table_is_refused_in_one_line_that_names_the_row(case: str, tmp_pa
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("cells", [[np.nan, 2.0, 2.0], [2.0, 2.0, np.nan], [None, "2", "2"], [2, 2, 3]])
+def test_an_event_that_is_empty_in_some_rows_of_a_unit_is_refused_where_units_follow_one_another(
+    cells: list[Any],
+) -> None:
+    data = pd.DataFrame({"unit": np.repeat(["a", "b", "c"], 3), "time": [1, 2, 3] * 3, "y": np.arange(9.0)})
+    columns: dict[str, Any] = {"unit": "unit", "time": "time", "first_treated": "event", "outcomes": "y"}
+    empty = [None if isinstance(cells[1], str) else np.nan] * 3
+    Panel.from_long(data.assign(event=[cells[1]] * 3 + 2 * empty), **columns)
+    with pytest.raises(DataError, match=r"column event changes within a .*; it must be one value a unit"):
+        Panel.from_long(data.assign(event=cells + 2 * empty), **columns)
+
+
 def test_a_window_of_negative_periods_has_a_word_between_its_ends() -> None:
     window = Panel.from_long(table(), **COLUMNS).window
     said = [window(np.array(ends)) for ends in ([-5, 5], [-5, -2], [0, 3], [-1, -1])]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from operator import add
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -334,22 +335,14 @@ def _regression(
     return coefficient, change - x @ coefficient, *pulls, cluster, factor, estimable
 
 
-@dataclass(frozen=True, eq=False)
-class _Pair:
-    """Influence on some terms, and that which leaves each cluster out."""
-
-    influence: Influence
-    left: Influence
-
-    def __add__(self, other: _Pair) -> _Pair:
-        return _Pair(self.influence + other.influence, self.left + other.left)
+# Influence on some terms, and that which leaves each cluster out.
+_Pair = tuple[Influence, Influence]
 
 
 def _of_comparison_units(effects: Estimate) -> _Pair:
     """Return the part of the comparison units in the influence on the effects by cohort and period."""
-    others = (effects.sample.groups[0][:, None] != effects.cohort).astype(float)
-    group, influences = effects.sides.group, (effects.level_influence, effects.leave_out.level)
-    return _Pair(*(influence.weighted(group, others) for influence in influences))
+    of_group = effects.sides.group, (effects.sample.groups[0][:, None] != effects.cohort).astype(float)
+    return effects.level_influence.weighted(*of_group), effects.leave_out.level.weighted(*of_group)
 
 
 def _of_cells(effects: Estimate, fits: list[_Fit], of_fits: list[tuple[FloatArray, FloatArray]]) -> _Pair:
@@ -362,7 +355,8 @@ def _of_cells(effects: Estimate, fits: list[_Fit], of_fits: list[tuple[FloatArra
         some = slice(column[0], column[-1] + 1) if np.ptp(column) < len(column) else column  # faster
         own[fit.group][:, some], left[fit.group][:, some] = of_fit
         place[fit.group, column, fit.cells] = n
-    return _Pair(*(Influence.by_group(n, Values(rows, tuple(values)), place) for values in (own, left)))
+    of_own, of_left = (Influence.by_group(n, Values(rows, tuple(values)), place) for values in (own, left))
+    return of_own, of_left
 
 
 def _averaged(
@@ -385,9 +379,9 @@ def _averaged(
     averages = []
     for j in range(p):
         of_fits = [(of.residual * of.pull[:, [j]], of.residual * of.pull_left[:, [j]]) for of in fits]
-        pair = _of_cells(effects, fits, of_fits) + untreated
-        left = effects.leave_out._replace(level=pair.left, untreated=None)
-        own = replace(blank, effect_level=coefficients[:, j], level_influence=pair.influence, left_out=left)
+        influence, level = map(add, _of_cells(effects, fits, of_fits), untreated)
+        left = effects.leave_out._replace(level=level, untreated=None)
+        own = replace(blank, effect_level=coefficients[:, j], level_influence=influence, left_out=left)
         averages.append(own.headline)
     assert averages[0].of_draw is not None
     weight = averages[0].of_draw[0]
@@ -417,18 +411,18 @@ def _slopes(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untre
         estimable[cells] = fit.estimable.all()
         # Slopes of functions that add up to one add up to nothing but rounding, where none is from dose 0.
         total[cells] = mean.sum() * (np.abs(mean.sum()) >= UNIDENTIFIED * np.abs(mean).max())
-    pair = _of_cells(effects, fits, of_fits)
+    influence, left = _of_cells(effects, fits, of_fits)
     if total.any():
-        pair += _Pair(untreated.influence.scaled(total), untreated.left.scaled(total))
+        influence, left = influence + untreated[0].scaled(total), left + untreated[1].scaled(total)
     return replace(
         effects,
         estimand=Estimand.GROUP_TIME_ACRT,
         terms=tuple(f"ACRT{term.removeprefix('ATT')}" for term in effects.terms),
         effect_level=slope,
-        level_influence=pair.influence,
+        level_influence=influence,
         untreated_mean=None,
         untreated_influence=None,
-        left_out=LeftOut(pair.left, None, effects.leave_out.clusters, estimable),
+        left_out=LeftOut(left, None, effects.leave_out.clusters, estimable),
     )
 
 

@@ -104,9 +104,8 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
     known_cells("dml_did", sample, cells, reasons, size, [])  # refused before anything is learned
     none, of_means = Influence.none(n, len(mean)), Influence.of(mean_influence)
     effects = Effects(np.zeros(len(mean)), none, mean, of_means, size, reasons)
-    layout = cells, of_part, used, effects
     limits = (0.0, 1 - learning.trim)
-    return Nuisances(tuple(parts), layout=layout, without="the mean", limits=limits)
+    return Nuisances(tuple(parts), layout=(cells, of_part, used, effects), without="the mean", limits=limits)
 
 
 @design(

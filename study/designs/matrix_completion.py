@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -56,29 +57,26 @@ class Rank:
 
     def shrunk(self, gram: FloatArray, n_units: FloatArray) -> FloatArray:
         """Return F, shape (B, T, r), from the products over units of outcomes less both effects, (B, T, T)."""
-        values, vectors = (each[..., ::-1] for each in np.linalg.eigh(gram))
-        if self.penalty is None:
-            return np.asarray(vectors[..., : self.factors])
         least = self.threshold(n_units, gram.shape[-1])[:, None]
-        return _scaled(vectors, np.sqrt(np.maximum(values, 0.0)) - least)
+        return self._leading(gram, lambda values: np.sqrt(np.maximum(values, 0.0)) - least)
 
     def nearest(self, q: FloatArray) -> FloatArray:
         """Return F with FF' nearest to q among those that it can be."""
-        values, vectors = (each[..., ::-1] for each in np.linalg.eigh(q))
+        return self._leading(q, np.asarray)
+
+    def _leading(self, square: FloatArray, sizes_of: Callable[[FloatArray], FloatArray]) -> FloatArray:
+        """Return the first eigenvectors, or all times the roots of sizes from eigenvalues that are above rounding."""
+        values, vectors = (each[..., ::-1] for each in np.linalg.eigh(square))
         if self.penalty is None:
             return np.asarray(vectors[..., : self.factors])
-        return _scaled(vectors, values)
+        sizes = sizes_of(values)
+        kept = np.where(sizes > _ROUNDING * sizes[:, :1], sizes, 0.0)
+        rank = int((kept > 0).any(axis=0).sum())
+        return np.asarray(vectors[..., :rank] * np.sqrt(kept)[:, None, :rank])
 
     def threshold(self, n_units: FloatArray, n_periods: int) -> FloatArray:
         """Return by how much singular values are lowered, shape (B,)."""
         return (self.penalty or 0.0) * n_units * n_periods
-
-
-def _scaled(vectors: FloatArray, sizes: FloatArray) -> FloatArray:
-    """Return vectors, (B, T, T), times the roots of sizes, (B, T) descending, as far as some are above rounding."""
-    kept = np.where(sizes > _ROUNDING * sizes[:, :1], sizes, 0.0)
-    rank = int((kept > 0).any(axis=0).sum())
-    return np.asarray(vectors[..., :rank] * np.sqrt(kept)[:, None, :rank])
 
 
 class Sums(NamedTuple):

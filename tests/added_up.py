@@ -9,7 +9,7 @@ import numpy as np
 from study import Panel, Question
 from study.panel import Products, Summed, first_observed
 from study.panel.drawing import terms_in
-from study.panel.summed import Strata, rows_of
+from study.panel.summed import rows_of
 
 # What answers from sums.
 DESIGNS = (
@@ -56,7 +56,7 @@ def added_up(panel: Panel, question: Question, products: bool = False) -> Panel:
     mean = np.array([features[own].mean(axis=0) for own in members])
     left = [features[own] - centre for own, centre in zip(members, mean, strict=True)]
     squares = None if question.cluster else np.array([own.T @ own for own in left])
-    rows = rows_of(Strata(np.array([float(len(own)) for own in members]), mean, squares))
+    rows = rows_of(np.array([float(len(own)) for own in members]), mean, squares)
     one = first[rows.stratum]
 
     def fourths(values: np.ndarray) -> np.ndarray:

@@ -359,32 +359,24 @@ def _pairs(rows: _Rows, term: _Term) -> _Pairs:
     return _Pairs(compared, weight, switchers, column)
 
 
-class _Contrast(NamedTuple):
-    """The sum over switchers of DID_gl.
-
-    Attributes
-    ----------
-    part, besides : ndarray, shape (m,)
-        A unit's part in it, and what it loses besides without the unit's cluster.
-    of_slope : ndarray, shape (p,)
-        The same sum of covariates.
-    lost : ndarray, shape (m, B), or None
-        Which part of the switchers of a base period is lost with a unit, where its cluster is all they are compared
-        with.
-    """
-
-    part: FloatArray
-    besides: FloatArray
-    of_slope: FloatArray
-    lost: FloatArray | None
-
-
-def _contrast(rows: _Rows, term: _Term, pairs: _Pairs) -> _Contrast:
+def _contrast(
+    rows: _Rows, term: _Term, pairs: _Pairs
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray | None]:
     """Return the changes of switchers less the mean changes of who is compared, with and without each cluster.
 
     With s the signs of the switchers of a base period, w their weights, M the sum of w s, and W the weight of who is
     compared, the sum is that of w s (change - mean). A unit that is compared has the part -M w (change - mean) / W in
     it; without cluster c the mean moves so that the cluster's parts have W less the cluster's own weight below them.
+
+    Returns
+    -------
+    part, besides : ndarray, shape (m,)
+        A unit's part in the sum over switchers of DID_gl, and what it loses besides without the unit's cluster.
+    of_slope : ndarray, shape (p,)
+        The same sum of covariates.
+    lost : ndarray, shape (m, B), or None
+        Which part of the switchers of a base period is lost with a unit, where its cluster is all they are compared
+        with.
     """
     at, base, _ = term.columns(rows.y.shape[1])
     switchers, weights = np.flatnonzero(pairs.switchers), rows.weights
@@ -415,7 +407,7 @@ def _contrast(rows: _Rows, term: _Term, pairs: _Pairs) -> _Contrast:
     of_slope = signed @ change[switchers, column] + np.einsum(
         "m,mb,mbp,b->p", weights, compared, change, of_mean / weight
     )
-    return _Contrast(part, besides, of_slope, lost)
+    return part, besides, of_slope, lost
 
 
 class _Sums(NamedTuple):
@@ -467,7 +459,8 @@ def _add(
         pairs = _pairs(rows, term)
         if not pairs.switchers.any():
             continue
-        c, switchers, after = _contrast(rows, term, pairs), pairs.switchers, term.event_time >= 0
+        gap, besides, of_slope, lost = _contrast(rows, term, pairs)
+        switchers, after = pairs.switchers, term.event_time >= 0
         cells = pairs.compared & np.isin(np.arange(len(pairs.weight)), pairs.column[switchers])
         compared = cells @ np.ones(len(pairs.weight)) > 0  # sooner than any() of many short rows
         cells[switchers, pairs.column[switchers]] = True
@@ -483,13 +476,13 @@ def _add(
         for slot, own in [(k + 1, divisor), (-1, current)] if after else [(k, divisor)]:
             sums.switchers[slot, into] |= switchers
             sums.compared[slot, into] |= compared
-            of_slopes[:, slot] += c.of_slope
-            sums.besides[GAP, slot, into] += c.besides
-            for which, part in enumerate((c.part, own, number, mean)):
+            of_slopes[:, slot] += of_slope
+            sums.besides[GAP, slot, into] += besides
+            for which, part in enumerate((gap, own, number, mean)):
                 sums.parts[which, slot, into] += part
-                if which != GAP and c.lost is not None:
-                    of_base = np.bincount(pairs.column, part, c.lost.shape[1])
-                    sums.besides[which, slot, into] += c.lost @ of_base
+                if which != GAP and lost is not None:
+                    of_base = np.bincount(pairs.column, part, lost.shape[1])
+                    sums.besides[which, slot, into] += lost @ of_base
     if of_slopes.size and sums.switchers[:, units].any():
         n_clusters = len(units) if rows.cluster is None else int(rows.cluster.max()) + 1
         parts = of_slopes.T @ rows.slopes.parts.T

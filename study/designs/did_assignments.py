@@ -51,14 +51,6 @@ class Averaged(NamedTuple):
         return np.divide(size, total, out=np.zeros(total.shape), where=total > 0)
 
 
-class Sums(NamedTuple):
-    """Sums over the units of each group, in each of B assignments: x x', (B, G, p, p), and x y', (B, G, p, T)."""
-
-    square: FloatArray
-    with_y: FloatArray
-    first: FloatArray
-
-
 def averages_by_assignment(
     sample: Sample, orders: IntArray, *, method: str = "dr", **options: Any
 ) -> tuple[FloatArray, FloatArray, BoolArray] | None:
@@ -110,8 +102,8 @@ def averages_by_assignment(
     sums = np.insert(sums, largest_group, inside @ values, axis=1)
     with_y, square = sums[..., : p * n_periods], sums[..., p * n_periods : -1]
     shape = sums.shape[:2]
-    added = Sums(square.reshape(*shape, p, p), with_y.reshape(*shape, p, n_periods), sums[..., -1])
-    identified, effects, of_effect, of_mean = _maps(averaged, added, n)
+    square, with_y = square.reshape(*shape, p, p), with_y.reshape(*shape, p, n_periods)
+    identified, effects, of_effect, of_mean = _maps(averaged, square, with_y, n)
     used = identified @ averaged.at
     # An average of fixed composition has other cells where some are not identified.
     known = np.full(len(orders), True) if sample.question.balance is None else identified.all(axis=1)
@@ -128,7 +120,7 @@ def averages_by_assignment(
     estimate, untreated = effects.sum(axis=1) / n_used, np.ones(len(orders))
     weight = np.einsum("bgqe,gbe->bgq", of_effect, factor)
     if sample.question.scale == "proportional":
-        own_means = added.with_y[:, averaged.own, 0, averaged.cells.now] + added.first[:, averaged.own]
+        own_means = with_y[:, averaged.own, 0, averaged.cells.now] + sums[:, averaged.own, -1]
         means = averaged.share(identified) / averaged.sizes[averaged.own] * own_means @ averaged.at
         untreated = means.sum(axis=1) / n_used - estimate
         untreated = np.where(untreated > NO_MEAN * largest, untreated, np.nan)
@@ -167,38 +159,41 @@ def _averaged(sample: Sample, method: str) -> Averaged | None:
     return Averaged(cells, np.searchsorted(dates, cells.cohort), sizes, compared[:, used], at, change)
 
 
-def _maps(averaged: Averaged, sums: Sums, n: int) -> tuple[BoolArray, FloatArray, FloatArray, FloatArray]:
+def _maps(
+    averaged: Averaged, square: FloatArray, with_y: FloatArray, n: int
+) -> tuple[BoolArray, FloatArray, FloatArray, FloatArray]:
     """Return which cells are identified, effects by event time, and the maps from a unit's values to influence.
 
-    Shapes (B, K), (B, E), and (B, G, q, E) for effects and for the treated units' mean outcomes.
+    Shapes (B, K), (B, E), and (B, G, q, E) for effects and for the treated units' mean outcomes. In each of B
+    assignments the sums over the units of each group are x x', (B, G, p, p), and x y', (B, G, p, T).
     """
     cells, own, sizes, compared, at, change = averaged
-    is_own, p = averaged.is_own, sums.square.shape[-1]
+    is_own, p = averaged.is_own, square.shape[-1]
     # Cells of different cohorts have the same comparison.
     alike, of_cell = np.unique(compared, axis=1, return_inverse=True)
-    grams = np.einsum("gk,bgij->bkij", alike, sums.square)
+    grams = np.einsum("gk,bgij->bkij", alike, square)
     clear = solvable(grams)
     grams[~clear] = np.eye(p)
     gram, identified = (each[:, of_cell.reshape(-1)] for each in (grams, clear))
     share = averaged.share(identified)
-    of_change = np.einsum("gk,bgit,kt->bki", compared, sums.with_y, change, optimize=True)
+    of_change = np.einsum("gk,bgit,kt->bki", compared, with_y, change, optimize=True)
     slope = np.linalg.solve(gram, of_change[..., None])[..., 0]
-    x_own = sums.square[:, own, 0] / sizes[own, None]
+    x_own = square[:, own, 0] / sizes[own, None]
     pull = np.linalg.solve(gram, x_own[..., None])[..., 0]
-    cell_effects = np.einsum("bkt,kt->bk", sums.with_y[:, own, 0], change) / sizes[own]
+    cell_effects = np.einsum("bkt,kt->bk", with_y[:, own, 0], change) / sizes[own]
     cell_effects -= np.einsum("bki,bki->bk", x_own, slope)
     effects = (share * cell_effects) @ at
 
     per_unit = n * (is_own * (share / sizes[own])[:, None]) @ at
     load = -n * share[:, None, :, None] * compared[..., None] * pull[:, None]
     load[..., 0] += n * (share / sizes[own])[:, None] * is_own
-    of_effect = np.zeros((*sums.square.shape[:2], p * change.shape[1] + p * p + 1, at.shape[1]))
+    of_effect = np.zeros((*square.shape[:2], p * change.shape[1] + p * p + 1, at.shape[1]))
     of_mean = np.zeros(of_effect.shape)
     for e, here in enumerate(at.T):
         by_x = np.swapaxes(load[:, :, here], 2, 3)
         of_y, of_x = by_x @ change[here], -by_x @ slope[:, None, here]
         of_x[..., 0, 0] -= per_unit[..., e] * effects[:, [e]]
-        flat = [each.reshape(*sums.square.shape[:2], -1) for each in (of_y, of_x)]
+        flat = [each.reshape(*square.shape[:2], -1) for each in (of_y, of_x)]
         of_effect[..., :-1, e] = np.concatenate(flat, axis=2)
         of_mean[:, own[here], cells.now[here], e] = of_mean[:, own[here], -1, e] = per_unit[:, own[here], e]
     return identified, effects, of_effect, of_mean

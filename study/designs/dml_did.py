@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
 from study.designs import COMMON, OF_LEARNERS, Estimand, Sample, Supports, design
 from study.designs.did_cells import (
-    Cells,
     Effects,
     cells_of,
     comparisons,
@@ -38,32 +37,13 @@ SEPARATED = (
 )
 
 
-class Layout(NamedTuple):
-    """What is known of K cells before anything is learned.
-
-    Attributes
-    ----------
-    cells : Cells
-    of_part : list of ndarray of int
-        The cells of each part that is learned: those of one cohort whose treated units are the same, and whose
-        comparison units are.
-    used : list of ndarray of bool, shape (T, n)
-        The unit-periods that each part rests on.
-    effects : Effects
-        All that is known of the cells but the estimates themselves, which are zero here.
-    """
-
-    cells: Cells
-    of_part: list[IntArray]
-    used: list[BoolArray]
-    effects: Effects
-
-
 def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampling") -> Nuisances:
     """Return, for each set of cells of the same units, who is of the cohort and the change at each event time.
 
     Cells in which nothing can be learned outside each fold are left out. Arguments and errors are those of the
-    design.
+    design. The layout is the cells; those of each part, which are of one cohort whose treated units are the same, and
+    whose comparison units are; the unit-periods that each part rests on, shape (T, n); and all that is known of the
+    cells but the estimates themselves, which are zero here.
     """
     learning.check("dml_did")
     everyone = np.arange(sample.n_units)
@@ -124,9 +104,8 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
     known_cells("dml_did", sample, cells, reasons, size, [])  # refused before anything is learned
     none, of_means = Influence.none(n, len(mean)), Influence.of(mean_influence)
     effects = Effects(np.zeros(len(mean)), none, mean, of_means, size, reasons)
-    layout = Layout(cells, of_part, used, effects)
     limits = (0.0, 1 - learning.trim)
-    return Nuisances(tuple(parts), layout=layout, without="the mean", limits=limits)
+    return Nuisances(tuple(parts), layout=(cells, of_part, used, effects), without="the mean", limits=limits)
 
 
 @design(
@@ -219,13 +198,11 @@ def dml_did(
     Econometrics 219(1).
     """
     functions = nuisances(sample, Learning(learner, folds, repetitions, seed, propensity, trim))
-    layout, predicted = functions.layout, functions.predicted()
-    linear, reasons, n = layout.effects.estimate.copy(), layout.effects.reasons.copy(), sample.n_units
+    (cells, of_part, rests_on, effects), predicted = functions.layout, functions.predicted()
+    linear, reasons, n = effects.estimate.copy(), effects.reasons.copy(), sample.n_units
     influence, of_draw = np.zeros((n, len(linear))), np.zeros((len(linear), repetitions))
     scores, learned, used = [], list[int](), np.zeros(sample.y.T.shape, dtype=bool)
-    for numbers, own, part, predictions in zip(
-        layout.of_part, layout.used, functions.parts, predicted, strict=True
-    ):
+    for numbers, own, part, predictions in zip(of_part, rests_on, functions.parts, predicted, strict=True):
         treated, m_hat = part.functions["treatment"].target, functions.clipped(predictions["treatment"])
         if not share_alike(treated, m_hat, part.x, both=False) > ALIKE:
             reasons[numbers] = SEPARATED
@@ -239,17 +216,17 @@ def dml_did(
             average = averaged(*scores_of_cell, part.unit, n)
             linear[k], of_draw[k] = average.coefficient[0], average.of_draw
             influence[:, k] = average.influence[:, 0]
-    effects = layout.effects._replace(
+    effects = effects._replace(
         estimate=linear, influence=Influence.of(influence), reasons=reasons, n_obs=int(used.sum())
     )
     fit = effects_in_cells(
         "dml_did",
         sample,
-        layout.cells,
+        cells,
         effects,
         [],
         shares="estimated" if variance == "sampling" else "fixed",
-        **whole_cohorts(sample, layout.cells),
+        **whole_cohorts(sample, cells),
         of_draw=of_draw,
     )
     rows = f"in {len(scores)} comparisons of a cohort"

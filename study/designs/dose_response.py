@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from operator import add
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -127,7 +128,7 @@ def dose_response(
     if curve == "slopes":
         effects = _slopes(effects, coefficients, fits, untreated)
     remarks = (*effects.remarks, f"changes are regressed on {basis}", _assumed(effects))
-    return replace(_with_curve(effects, at, line), remarks=remarks)
+    return replace(_with_curve(effects, at, *line), remarks=remarks)
 
 
 class _Basis(NamedTuple):
@@ -226,12 +227,15 @@ def _shown(sample: Sample, basis: _Basis, doses: Sequence[float] | None) -> Floa
     return at
 
 
-class _Regression(NamedTuple):
+class _Fit(NamedTuple):
     """Changes of m units in k cells that rest on the same of them, regressed on p functions of the dose.
 
     Attributes
     ----------
-    coefficient : ndarray, shape (p, k)
+    group, cells : int, ndarray of int, shape (k,)
+        The number of the units' group, and of the cells.
+    weight, slope : ndarray, shape (m,), (m, p)
+        The units' weights, and slopes of the functions at their doses.
     residual : ndarray, shape (m, k)
     pull, pull_left : ndarray, shape (m, p)
         What coefficients have of each unit's residual, and what they lose with it where its cluster is left out.
@@ -243,23 +247,16 @@ class _Regression(NamedTuple):
         Which coefficients are identified without any one cluster.
     """
 
-    coefficient: FloatArray
+    group: int
+    cells: IntArray
+    weight: FloatArray
+    slope: FloatArray
     residual: FloatArray
     pull: FloatArray
     pull_left: FloatArray
     cluster: IntArray
     factor_left: FloatArray
     estimable: BoolArray
-
-
-class _Fit(NamedTuple):
-    """A regression of the group with a number, and of which cells; the units' weights and slopes of the functions."""
-
-    group: int
-    cells: IntArray
-    weight: FloatArray
-    slope: FloatArray
-    of: _Regression
 
 
 def _regressions(effects: Estimate, basis: _Basis, every: bool) -> tuple[FloatArray, list[_Fit]]:
@@ -299,15 +296,17 @@ def _regressions(effects: Estimate, basis: _Basis, every: bool) -> tuple[FloatAr
                     "degree or knots, or pool cohorts with cohort_width."
                 )
             untreated = weight @ seen_change / weight.sum() - effects.effect_level[own]
-            coefficients[own] = (fit.coefficient - untreated).T
-            fits.append(_Fit(int(g), own, weight, slope, fit))
+            coefficients[own] = (fit[0] - untreated).T
+            fits.append(_Fit(int(g), own, weight, slope, *fit[1:]))
     return coefficients, fits
 
 
 def _regression(
     change: FloatArray, x: FloatArray, weight: FloatArray, cluster: IntArray
-) -> _Regression | None:
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, IntArray, FloatArray, BoolArray] | None:
     """Regress changes, (m, k), on functions of the dose, (m, p); None where these are collinear.
+
+    Coefficients, shape (p, k), come before what :class:`_Fit` has from residuals on.
 
     With the functions turned into columns Q with Q'Q = 1, and Q_c the rows of a cluster, leaving the cluster out takes
     (1 - Q_c'Q_c)^-1 Q_c'e_c from the turned coefficients, e being the residuals.
@@ -333,33 +332,17 @@ def _regression(
     rest = total - np.bincount(cluster, weight)[cluster]
     factor = np.where(rest > 0, total / np.where(rest > 0, rest, 1.0), 1.0)
     pulls = root * q @ turn.T, root * left @ turn.T
-    return _Regression(coefficient, change - x @ coefficient, *pulls, cluster, factor, estimable)
+    return coefficient, change - x @ coefficient, *pulls, cluster, factor, estimable
 
 
-@dataclass(frozen=True, eq=False)
-class _Pair:
-    """Influence on some terms, and that which leaves each cluster out."""
-
-    influence: Influence
-    left: Influence
-
-    def __add__(self, other: _Pair) -> _Pair:
-        return _Pair(self.influence + other.influence, self.left + other.left)
+# Influence on some terms, and that which leaves each cluster out.
+_Pair = tuple[Influence, Influence]
 
 
 def _of_comparison_units(effects: Estimate) -> _Pair:
     """Return the part of the comparison units in the influence on the effects by cohort and period."""
-    others = (effects.sample.groups[0][:, None] != effects.cohort).astype(float)
-    group, influences = effects.sides.group, (effects.level_influence, effects.leave_out.level)
-    return _Pair(*(influence.weighted(group, others) for influence in influences))
-
-
-class _Curve(NamedTuple):
-    """A curve at D doses with the influence on it."""
-
-    effect: FloatArray
-    influence: Influence
-    left_out: LeftOut
+    of_group = effects.sides.group, (effects.sample.groups[0][:, None] != effects.cohort).astype(float)
+    return effects.level_influence.weighted(*of_group), effects.leave_out.level.weighted(*of_group)
 
 
 def _of_cells(effects: Estimate, fits: list[_Fit], of_fits: list[tuple[FloatArray, FloatArray]]) -> _Pair:
@@ -372,13 +355,17 @@ def _of_cells(effects: Estimate, fits: list[_Fit], of_fits: list[tuple[FloatArra
         some = slice(column[0], column[-1] + 1) if np.ptp(column) < len(column) else column  # faster
         own[fit.group][:, some], left[fit.group][:, some] = of_fit
         place[fit.group, column, fit.cells] = n
-    return _Pair(*(Influence.by_group(n, Values(rows, tuple(values)), place) for values in (own, left)))
+    of_own, of_left = (Influence.by_group(n, Values(rows, tuple(values)), place) for values in (own, left))
+    return of_own, of_left
 
 
 def _averaged(
     effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untreated: _Pair, grid: FloatArray
-) -> _Curve:
-    """Average coefficients over cells as the question's average does effects, and combine them by a grid, (p, D)."""
+) -> tuple[FloatArray, Influence, LeftOut]:
+    """Average coefficients over cells as the question's average does effects, and combine them by a grid, (p, D).
+
+    Return the curve at D doses with the influence on it.
+    """
     n_terms, p = coefficients.shape
     # Draws are averaged as effects are: of a draw for each cell that is 1 there, the averages are the weights.
     # Whether a cell has clusters on both sides is asked of the effects, once, and not of each coefficient.
@@ -391,32 +378,32 @@ def _averaged(
     )
     averages = []
     for j in range(p):
-        of_fits = [(of.residual * of.pull[:, [j]], of.residual * of.pull_left[:, [j]]) for *_, of in fits]
-        pair = _of_cells(effects, fits, of_fits) + untreated
-        left = effects.leave_out._replace(level=pair.left, untreated=None)
-        own = replace(blank, effect_level=coefficients[:, j], level_influence=pair.influence, left_out=left)
+        of_fits = [(of.residual * of.pull[:, [j]], of.residual * of.pull_left[:, [j]]) for of in fits]
+        influence, level = map(add, _of_cells(effects, fits, of_fits), untreated)
+        left = effects.leave_out._replace(level=level, untreated=None)
+        own = replace(blank, effect_level=coefficients[:, j], level_influence=influence, left_out=left)
         averages.append(own.headline)
     assert averages[0].of_draw is not None
     weight = averages[0].of_draw[0]
-    estimable = np.all([fit.of.estimable | ~np.any(weight[fit.cells]) for fit in fits], axis=0)
+    estimable = np.all([fit.estimable | ~np.any(weight[fit.cells]) for fit in fits], axis=0)
     rest = effects.leave_out.averaged(weight[:, None])
     known = rest.estimable & ~np.any((grid.T != 0) & ~estimable, axis=1)
     influence = side_by_side([average.level_influence for average in averages]) @ grid
     level = side_by_side([average.leave_out.level for average in averages]) @ grid
     of_curve = LeftOut(level, None, rest.clusters.repeat(len(known), axis=1), known)
-    return _Curve(np.array([average.effect_level[0] for average in averages]) @ grid, influence, of_curve)
+    return np.array([average.effect_level[0] for average in averages]) @ grid, influence, of_curve
 
 
 def _slopes(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untreated: _Pair) -> Estimate:
     """Return ACRT(g,t): slopes at the doses of the treated units of each cell, averaged over these."""
     slope, total = np.zeros((2, len(effects.terms)))
     estimable, of_fits = effects.reference.copy(), []
-    for _, cells, weight, of_unit, fit in fits:
-        share = (weight / weight.sum())[:, None]
-        mean, at_dose = share[:, 0] @ of_unit, of_unit @ coefficients[cells].T
+    for fit in fits:
+        cells, share = fit.cells, (fit.weight / fit.weight.sum())[:, None]
+        mean, at_dose = share[:, 0] @ fit.slope, fit.slope @ coefficients[cells].T
         slope[cells] = share[:, 0] @ at_dose
         deviation = share * (at_dose - slope[cells])
-        moved = sums_by(share * (of_unit - mean), fit.cluster)[fit.cluster]
+        moved = sums_by(share * (fit.slope - mean), fit.cluster)[fit.cluster]
         without = mean - fit.factor_left[:, None] * moved
         by_residual = np.sum(fit.pull_left * without, axis=1, keepdims=True) * fit.residual
         own = (fit.pull @ mean)[:, None] * fit.residual + deviation
@@ -424,25 +411,27 @@ def _slopes(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untre
         estimable[cells] = fit.estimable.all()
         # Slopes of functions that add up to one add up to nothing but rounding, where none is from dose 0.
         total[cells] = mean.sum() * (np.abs(mean.sum()) >= UNIDENTIFIED * np.abs(mean).max())
-    pair = _of_cells(effects, fits, of_fits)
+    influence, left = _of_cells(effects, fits, of_fits)
     if total.any():
-        pair += _Pair(untreated.influence.scaled(total), untreated.left.scaled(total))
+        influence, left = influence + untreated[0].scaled(total), left + untreated[1].scaled(total)
     return replace(
         effects,
         estimand=Estimand.GROUP_TIME_ACRT,
         terms=tuple(f"ACRT{term.removeprefix('ATT')}" for term in effects.terms),
         effect_level=slope,
-        level_influence=pair.influence,
+        level_influence=influence,
         untreated_mean=None,
         untreated_influence=None,
-        left_out=LeftOut(pair.left, None, effects.leave_out.clusters, estimable),
+        left_out=LeftOut(left, None, effects.leave_out.clusters, estimable),
     )
 
 
-def _with_curve(effects: Estimate, at: FloatArray, curve: _Curve) -> Estimate:
+def _with_curve(
+    effects: Estimate, at: FloatArray, curve: FloatArray, influence: Influence, left: LeftOut
+) -> Estimate:
     """Return effects by cohort and period, and then the curve at D doses."""
     slopes, sample = effects.estimand is Estimand.GROUP_TIME_ACRT, effects.sample
-    cells, left, k = effects.leave_out, curve.left_out, len(effects.terms)
+    cells, k = effects.leave_out, len(effects.terms)
     none = Influence.none(sample.n_units, len(at))
 
     def joined(values: FloatArray, more: FloatArray) -> FloatArray:
@@ -458,8 +447,8 @@ def _with_curve(effects: Estimate, at: FloatArray, curve: _Curve) -> Estimate:
     return replace(
         effects,
         terms=(*effects.terms, *distinct_texts(names, 6)),
-        effect_level=joined(effects.effect_level, curve.effect),
-        level_influence=side_by_side([effects.level_influence, curve.influence]),
+        effect_level=joined(effects.effect_level, curve),
+        level_influence=side_by_side([effects.level_influence, influence]),
         cohort=joined(effects.cohort, none_of),
         period=joined(effects.period, none_of),
         event_time=joined(effects.event_time, none_of),

@@ -96,9 +96,8 @@ def long_change(sample: Sample, before: int, after: int, who: str) -> LongChange
             f"{who}: {sample.question.event} is not absorbing, so a unit has no one state of having been treated; use "
             "dml_panel or twfe."
         )
-    for name, value in (("before", before), ("after", after)):
-        if value < 1:
-            raise QuestionError(f"{who}: {name} is {value}; it must be a whole number, at least 1.")
+    if after < 1:  # as all who take before refuse less than 1
+        raise QuestionError(f"{who}: after is {after}; it must be a whole number, at least 1.")
     periods = sample.periods
     start = sample.first_treated - sample.question.anticipation
     free = int(np.nanmin(np.append(start, periods[-1] + 1)) - periods[0])

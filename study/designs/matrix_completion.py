@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, counted, sums_by
 from study.designs import COMMON, Assumes, Estimand, PredictionErrors, Supports, design
@@ -55,29 +57,26 @@ class Rank:
 
     def shrunk(self, gram: FloatArray, n_units: FloatArray) -> FloatArray:
         """Return F, shape (B, T, r), from the products over units of outcomes less both effects, (B, T, T)."""
-        values, vectors = (each[..., ::-1] for each in np.linalg.eigh(gram))
-        if self.penalty is None:
-            return np.asarray(vectors[..., : self.factors])
         least = self.threshold(n_units, gram.shape[-1])[:, None]
-        return _scaled(vectors, np.sqrt(np.maximum(values, 0.0)) - least)
+        return self._leading(gram, lambda values: np.sqrt(np.maximum(values, 0.0)) - least)
 
     def nearest(self, q: FloatArray) -> FloatArray:
         """Return F with FF' nearest to q among those that it can be."""
-        values, vectors = (each[..., ::-1] for each in np.linalg.eigh(q))
+        return self._leading(q, np.asarray)
+
+    def _leading(self, square: FloatArray, sizes_of: Callable[[FloatArray], FloatArray]) -> FloatArray:
+        """Return the first eigenvectors, or all times the roots of sizes from eigenvalues that are above rounding."""
+        values, vectors = (each[..., ::-1] for each in np.linalg.eigh(square))
         if self.penalty is None:
             return np.asarray(vectors[..., : self.factors])
-        return _scaled(vectors, values)
+        sizes = sizes_of(values)
+        kept = np.where(sizes > _ROUNDING * sizes[:, :1], sizes, 0.0)
+        rank = int((kept > 0).any(axis=0).sum())
+        return np.asarray(vectors[..., :rank] * np.sqrt(kept)[:, None, :rank])
 
     def threshold(self, n_units: FloatArray, n_periods: int) -> FloatArray:
         """Return by how much singular values are lowered, shape (B,)."""
         return (self.penalty or 0.0) * n_units * n_periods
-
-
-def _scaled(vectors: FloatArray, sizes: FloatArray) -> FloatArray:
-    """Return vectors, (B, T, T), times the roots of sizes, (B, T) descending, as far as some are above rounding."""
-    kept = np.where(sizes > _ROUNDING * sizes[:, :1], sizes, 0.0)
-    rank = int((kept > 0).any(axis=0).sum())
-    return np.asarray(vectors[..., :rank] * np.sqrt(kept)[:, None, :rank])
 
 
 class Sums(NamedTuple):
@@ -117,14 +116,6 @@ class Maps(NamedTuple):
     common: FloatArray
     fitted: FloatArray
     left: FloatArray
-
-
-class Solution(NamedTuple):
-    """Of B samples: period effects (B, T), slopes (B, q), F (B, T, r)."""
-
-    period: FloatArray
-    slope: FloatArray
-    factors: FloatArray
 
 
 def _maps(seen: BoolArray, factors: FloatArray, ridge: FloatArray) -> Maps:
@@ -182,11 +173,11 @@ class _Problem(NamedTuple):
         """Return some of the samples."""
         return self._replace(sums=Sums(*(each[which] for each in self.sums)))
 
-    def given(self, factors: FloatArray) -> tuple[Solution, Maps]:
-        """Return the effects that are best given F."""
+    def given(self, factors: FloatArray) -> tuple[FloatArray, FloatArray, Maps]:
+        """Return period effects, (B, T), and slopes, (B, q), that are best given F, and the units' own regressions."""
         left, right, maps = self.equations(factors)
         solved, n_periods = _solved(left, right[..., None])[..., 0], self.seen.shape[1]
-        return Solution(np.asarray(solved[:, :n_periods]), np.asarray(solved[:, n_periods:]), factors), maps
+        return np.asarray(solved[:, :n_periods]), np.asarray(solved[:, n_periods:]), maps
 
     def equations(self, factors: FloatArray) -> tuple[FloatArray, FloatArray, Maps]:
         """Return both sides of the normal equations given F, and the units' own regressions."""
@@ -221,7 +212,7 @@ class _Problem(NamedTuple):
         With alpha_i and lambda_i at their best given F this is a step of majorisation and minimisation: the sum of
         squares, with its penalty, falls.
         """
-        (period, slope, _), maps = self.given(factors)
+        period, slope, maps = self.given(factors)
         c = np.concatenate([np.ones((len(slope), 1)), -slope], axis=1)
         units, total, products = self.sums
         first = np.einsum("bv,bpvt->bpt", c, total)
@@ -372,7 +363,7 @@ class Completed:
                 continue
             b, rank = np.arange(len(block)), problem.rank
             factors = rank.nearest(_settled(problem, rank.nearest(np.repeat(self.q[None], len(b), axis=0))))
-            (period, slope, _), maps = problem.given(factors)
+            period, slope, maps = problem.given(factors)
             known = problem.predicts(self._problem, factors, labelled)
             left, size = (np.repeat(each[None], len(b), axis=0) for each in (total, count))
             left[b, of_unit[block]] -= self.values[rows[block]]
@@ -456,7 +447,7 @@ def complete(
             f"matrix_completion: a constant and the factors (factors={rank.factors}) are collinear in the untreated "
             "periods of a unit, so that its loadings are not identified; ask for fewer, or for a penalty instead."
         )
-    (period, slope, _), maps = problem.given(factors)
+    period, slope, maps = problem.given(factors)
     beyond = values[:, 0] - period - np.einsum("k,ikt->it", slope[0], values[:, 1:])
     for p, own in enumerate(maps.fitted[0]):
         which = of_unit == p
@@ -610,7 +601,7 @@ def matrix_completion(
     code = np.where(sample.treatment == 1, _cells(sample, since), -1)
     notes += _lost(sample, full, code, (factors or 0) + 1)
     parts = [_effects(sample, full, code)]
-    refuse_no_effect(NAME, len(parts[0].code), notes)
+    refuse_no_effect(NAME, len(parts[0][0]), notes)
     for lead in range(1, leads + 1):
         held = since == -lead
         if held.any():
@@ -640,26 +631,6 @@ def matrix_completion(
     cells = Cells(sample.cohorts[group], sample.periods[now].astype(float), now, np.full(len(now), -1))
     found = Effects(effect, level, mean, of_outcome, size, np.full(len(now), "", dtype=object))
     return clusters_left_out(effects_in_cells(NAME, sample, cells, found, notes, **fields))
-
-
-class _Part(NamedTuple):
-    """Means over the cells of K codes: beyond the prediction, of the outcome, and what they are without each unit.
-
-    Numbers of units and of clusters on both sides are ``size``, (K,), and ``clusters``, (2, K). The influence of unit i
-    is (n - 1) times the mean of the effects without one unit less the effect without unit i, shape (n, K), zero where
-    no cell is left; ``weights``, (n, K), count the unit's cells. Where there are cells and no effect without unit
-    i, it is ``undefined``, (n, K), and the effect has no influence.
-    """
-
-    code: IntArray
-    effect: FloatArray
-    mean: FloatArray
-    size: IntArray
-    clusters: IntArray
-    influence: FloatArray
-    of_mean: FloatArray
-    weights: FloatArray
-    undefined: BoolArray
 
 
 def _refuse(sample: Sample, penalty: float | None, factors: int | None, leads: int) -> None:
@@ -721,14 +692,30 @@ def _lost(sample: Sample, fit: Completed, code: IntArray, least: int) -> list[st
     ]
 
 
-def _effects(sample: Sample, fit: Completed, code: IntArray) -> _Part:
-    """Average over the cells of each code that a unit has a prediction in."""
+def _effects(sample: Sample, fit: Completed, code: IntArray) -> tuple[NDArray[Any], ...]:
+    """Average over the cells of each code that a unit has a prediction in.
+
+    Returns
+    -------
+    codes, effect, mean : ndarray, shape (K,)
+        What the cells have beyond the prediction, and of the outcome.
+    size, clusters : ndarray, shape (K,), (2, K)
+        Numbers of units, and of clusters on both sides.
+    influence, of_mean : ndarray, shape (n, K)
+        (n - 1) times the mean of the effects without one unit less the effect without unit i; zero where no cell is
+        left.
+    weights : ndarray, shape (n, K)
+        How many cells a unit has.
+    undefined : ndarray, shape (n, K)
+        Where there are cells and no effect without unit i; the effect has no influence.
+    """
     used = (code >= 0) & ~np.isnan(fit.beyond)
     codes, labels = np.unique(code[used], return_inverse=True)
     label, n_codes = np.full(code.shape, -1), len(codes)
     label[used] = labels.reshape(-1)
-    outcomes = _sums_by_label(np.where(used, sample.y, 0.0), label, n_codes)
-    cells = _sums_by_label(used.astype(float), label, n_codes)
+    place = np.nonzero(used)[0] * n_codes + label[used]
+    summed = sums_by(np.column_stack([sample.y[used], np.ones(len(place))]), place, len(code) * n_codes)
+    outcomes, cells = summed.T.reshape(2, len(code), n_codes)
     left = cells.sum(axis=0) - cells
     with np.errstate(invalid="ignore", divide="ignore"):
         mean_without = (outcomes.sum(axis=0) - outcomes) / left
@@ -740,7 +727,7 @@ def _effects(sample: Sample, fit: Completed, code: IntArray) -> _Part:
         [len(np.unique(sample.cluster[side])) for side in (own, fitted & ~own)]
         for own in np.asarray(has.T, dtype=bool)
     ]
-    return _Part(
+    return (
         codes,
         fit.effects(label, n_codes),
         outcomes.sum(axis=0) / cells.sum(axis=0),
@@ -751,14 +738,6 @@ def _effects(sample: Sample, fit: Completed, code: IntArray) -> _Part:
         cells,
         undefined,
     )
-
-
-def _sums_by_label(values: FloatArray, label: IntArray, n_labels: int) -> FloatArray:
-    """Add up each unit's values by label, shape (n, K)."""
-    unit, period = np.nonzero(label >= 0)
-    sums = np.zeros((len(values), n_labels))
-    np.add.at(sums, (unit, label[unit, period]), values[unit, period])
-    return sums
 
 
 def _pseudo_values(without: FloatArray) -> FloatArray:

@@ -144,23 +144,20 @@ def lasso_path(h: FloatArray, g: FloatArray) -> tuple[FloatArray, FloatArray]:
     penalty = float(np.abs(g).max(initial=0.0))
     knots, solutions = [penalty], [np.zeros(len(g))]
     sign = np.zeros(len(g))
-    for _ in range(50 * len(g)):
+    for _ in range(50 * len(g) + 1):
         used = sign != 0
         base, move = np.zeros(len(g)), np.zeros(len(g))
-        if used.any():
-            active = h[np.ix_(used, used)]
-            base[used], move[used] = -np.linalg.solve(active, np.stack([g[used], sign[used]], axis=1)).T
+        active = h[np.ix_(used, used)]
+        base[used], move[used] = -np.linalg.solve(active, np.stack([g[used], sign[used]], axis=1)).T
         penalty, which, new = _next_kink(base, move, g + h @ base, h @ move, sign, penalty)
         knots.append(penalty)
         solutions.append(base + penalty * move)
         if which is None:
             return np.array(knots[::-1]), np.array(solutions[::-1])
         sign[which] = new
-    if len(g):
-        raise QuestionError(
-            "honest_did: the covariance before treatment is nearly singular; take fewer event times with before=."
-        )
-    return np.zeros(1), np.zeros((1, 0))
+    raise QuestionError(
+        "honest_did: the covariance before treatment is nearly singular; take fewer event times with before=."
+    )
 
 
 def _next_kink(

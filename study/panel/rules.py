@@ -391,11 +391,10 @@ def dated(column: str, roles: Roles) -> Rule:
             return np.zeros(len(rows), dtype=bool)
         (numbers, bad), (dates, strange) = rows.numbers(column), rows.dates(column)
         never = np.isnan(dates) & ~strange
-        if not np.isin(numbers[~bad & ~np.isnan(numbers)], (0, 1)).all() or (bad & ~never).any():
-            return np.zeros(len(rows), dtype=bool)
+        binary = np.isin(numbers[~bad & ~np.isnan(numbers)], (0, 1)).all() and not (bad & ~never).any()
         treated = (numbers == 1) & ~never
         far = len(rows.periods()) > 0 and abs(rows.first_number() - 1) > FARTHEST_EVENT
-        return treated & (far or same(column, roles.unit, "unit").broken(rows).any())
+        return treated & (binary and (far or same(column, roles.unit, "unit").broken(rows).any()))
 
     def says(rows: Rows, row: int) -> str:
         return (

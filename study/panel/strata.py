@@ -29,7 +29,7 @@ from study.panel.drawing import (
 from study.panel.engines import MOST_VALUES, Engine
 from study.panel.panel import Panel, interval_text
 from study.panel.question import Question
-from study.panel.summed import Products, Rows, Strata, Summed, checksum, rows_of
+from study.panel.summed import Products, Rows, Summed, checksum, rows_of
 from study.panel.unit_table import ENDLESS, UnitTable, first_unit, first_values, words_of
 
 # Sums in one query.
@@ -91,11 +91,12 @@ class Stratified:
         mean = frame[list(sums)].to_numpy(dtype=float) / size[:, None]
         return frame[list(self.keys)], size, mean
 
-    def strata(self, of: pd.DataFrame, size: FloatArray, mean: FloatArray, products: bool) -> Strata:
-        """Return the strata; sums of deviations from the means correct these for what adding large numbers has lost."""
+    def products(self, of: pd.DataFrame, size: FloatArray, mean: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return means and sums of products of deviations from them by stratum, as :func:`rows_of` takes them.
+
+        Sums of deviations from the means correct these for what adding large numbers has lost.
+        """
         n, p = mean.shape
-        if not products:
-            return Strata(size, mean, None)
         joined = self.with_columns(of, {f"mean{j}": mean[:, j] for j in range(p)})
         deviations = {f"d{j}": joined[f"f{j}"] - joined[f"mean{j}"] for j in range(p)}
         table = joined.select("s", **deviations)
@@ -118,7 +119,7 @@ class Stratified:
             raise QuestionError(
                 f"{self.engine.label}: the outcome or a covariate is too large to be squared; divide it by a number."
             )
-        return Strata(size, mean + lost, block)
+        return mean + lost, block
 
     def fourths(self, of: pd.DataFrame, rows: Rows) -> Callable[[FloatArray], FloatArray]:
         """Return what adds up (sum_r value^2)^2 over the units of each stratum, from values at the rows."""
@@ -243,14 +244,15 @@ class Query:
             units, added = self._stratified(table, outcome, numbers), numbers
         units.refuse_many(limit)
         self.engine.tell("adding up means")
-        of, size, mean = units.sizes_and_means()
-        strata = units.strata(of, size, mean, products=self.question.cluster is None)
-        rows = rows_of(strata)
+        (of, size, mean), products = units.sizes_and_means(), None
+        if self.question.cluster is None:
+            mean, products = units.products(of, size, mean)
+        rows = rows_of(size, mean, products)
         summed = Summed(
             frequency=rows.frequency,
             stratum=rows.stratum,
             fourths=units.fourths(of, rows),
-            checksum=checksum([*of.astype("string").to_numpy().ravel(), size, _certain(strata.mean)]),
+            checksum=checksum([*of.astype("string").to_numpy().ravel(), size, _certain(mean)]),
             dropped=dropped,
             products=_products(rows.points, len(added), n_periods) if added else None,
             of=self.question.of_rows,

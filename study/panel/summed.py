@@ -88,18 +88,6 @@ class Summed:
         )
 
 
-class Strata(NamedTuple):
-    """What an engine computes of S strata and p features of their units.
-
-    ``size`` has shape (S,), ``mean`` (S, p); ``products``, shape (S, p, p), are the sums of products of deviations
-    from it, and None where clusters of units are what varies, of which the mean is enough.
-    """
-
-    size: FloatArray
-    mean: FloatArray
-    products: FloatArray | None
-
-
 class Rows(NamedTuple):
     """Rows that stand for strata: their features, shape (m, p), how many units each is, and its stratum, shape (m,)."""
 
@@ -123,15 +111,19 @@ class Rows(NamedTuple):
         return maps.reshape(len(maps), maps.shape[1], *shape)
 
 
-def rows_of(strata: Strata) -> Rows:
-    """Return rows with the numbers, sums and products of the strata."""
-    points, frequency = [np.empty((0, strata.mean.shape[1]))], [np.empty(0)]
-    for s, (count, mean) in enumerate(zip(strata.size, strata.mean, strict=True)):
-        half = np.empty((len(mean), 0)) if strata.products is None else _half(strata.products[s], count)
+def rows_of(sizes: FloatArray, means: FloatArray, products: FloatArray | None) -> Rows:
+    """Return rows with the numbers, sums and products of S strata, of p features of their units.
+
+    ``sizes`` has shape (S,), ``means`` (S, p); ``products``, shape (S, p, p), are the sums of products of deviations
+    from these, and None where clusters of units are what varies, of which the mean is enough.
+    """
+    points, frequency = [np.empty((0, means.shape[1]))], [np.empty(0)]
+    for s, (count, mean) in enumerate(zip(sizes, means, strict=True)):
+        half = np.empty((len(mean), 0)) if products is None else _half(products[s], count)
         size = half.shape[1] + 1
         points.append(mean + np.sqrt(size / count) * (_directions(size - 1) @ half.T))
         frequency.append(np.full(size, count / size))
-    stratum = np.repeat(np.arange(len(strata.size)), [len(own) for own in frequency[1:]])
+    stratum = np.repeat(np.arange(len(sizes)), [len(own) for own in frequency[1:]])
     return Rows(np.concatenate(points), np.concatenate(frequency), stratum)
 
 

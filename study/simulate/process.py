@@ -608,8 +608,6 @@ class Process(Described):
         if self.family == "continuous":
             return values + self.spread * share, mean + self.spread * share
         rows = np.flatnonzero(share.any(axis=1))
-        if not len(rows):
-            return values, mean
         moved, means, own = values.copy(), mean.copy(), share[rows]
         more = rng.poisson(mean[rows] * np.maximum(own, 0))
         fewer = rng.binomial(values[rows].astype(np.int64), 1 + np.minimum(own, 0))

@@ -167,7 +167,7 @@ def estimate(
     names = [chosen.name for chosen in designs]
     with engine.opened("study estimate", source, question, outcome, names, figure.label) as panel:
         words = figure.words(panel, "study estimate")
-        with workers.settings(), workers.learning(names):
+        with workers.learning(names):
             # Which conventions there are is checked there.
             fits = [
                 run_design(panel, each, name, convention=convention, **given)  # type: ignore[arg-type]
@@ -229,7 +229,7 @@ def compare(
     engine.refuse_several("study compare", outcome)
     with engine.opened("study compare", source, question, outcome, named, figure.label) as panel:
         words = figure.words(panel, "study compare")
-        with workers.settings(), workers.learning(named or ()):
+        with workers.learning(named or ()):
             compared = inference.compare(
                 panel, question, designs, outcome, force=force, draws=draws, seed=seed
             )

@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections import ChainMap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
@@ -254,12 +254,12 @@ class OfWorkers:
         with progress_bar() as progress, self.settings(progress=Steps(progress, None, what), **more):
             yield
 
-    def learning(self, designs: Sequence[str] | None) -> AbstractContextManager[None]:
-        """Return what shows the progress of learners, or nothing where no design that is named has any."""
+    def learning(self, designs: Sequence[str] | None, **more: Any) -> AbstractContextManager[Any]:
+        """Return the settings of these workers, and others; they show how far learners are, if a design has any."""
         from study.designs import find_design
 
         learns = designs is None or any(find_design(name).draws for name in designs)
-        return self.doing("Learning") if learns else nullcontext()
+        return self.doing("Learning", **more) if learns else self.settings(**more)
 
 
 OwnPanel = Annotated[

@@ -254,8 +254,8 @@ def table(
     if question:
         options.refuse_of_panel(context, WHO)
         path = options.plan_of(plan or options.DEFAULT_PLAN)
-        with workers.settings(cache=core.fits_of(path, cache)), workers.learning(names):
-            tables = of_plan(path, question, names, labels=labels, style=style, **of_draws)
+        with workers.learning(names, cache=core.fits_of(path, cache)):
+            tables = of_plan(path, question, names, labels, style, **of_draws)
     else:
         if plan is not None or not outcome or event is None:
             raise QuestionError(
@@ -267,10 +267,9 @@ def table(
         names = engine.designs(names)
         with (
             engine.opened(WHO, source, questions[0], outcome, names, label) as panel,
-            workers.settings(cache=core.fits_of(None, cache)),
-            workers.learning(names or ()),
+            workers.learning(names or (), cache=core.fits_of(None, cache)),
         ):
-            tables = of_panel(panel, questions, outcome, names, labels=labels, style=style, **of_draws)
+            tables = of_panel(panel, questions, outcome, names, labels, style, **of_draws)
     if output is None:
         typer.echo(report.document(tables, kind, standalone=standalone).decode(), nl=False)
     else:
@@ -297,11 +296,11 @@ def of_panel(
     panel: panels.Panel | panels.LargePanel,
     questions: Sequence[panels.Question],
     outcomes: Sequence[str],
-    designs: Sequence[str] | None = None,
+    designs: Sequence[str] | None,
+    labels: Mapping[str, str],
+    style: report.Style,
     draws: int = 9999,
     seed: int = 0,
-    labels: Mapping[str, str] | None = None,
-    style: report.Style | None = None,
 ) -> list[report.Table]:
     """Return the tables of designs by outcomes for a panel.
 
@@ -313,12 +312,12 @@ def of_panel(
     outcomes : sequence of str
         The columns.
     designs : sequence of str, optional
-        The rows; by default every design that draws nothing at random.
+        The rows; of None every design that draws nothing at random.
+    labels : mapping of str to str
+        As :func:`study.table` takes them.
+    style : Style
     draws, seed : int
         Of the multiplier bootstrap; the seed is also that of designs that draw.
-    labels : mapping of str to str, optional
-        As :func:`study.table` takes them.
-    style : Style, optional
 
     Raises
     ------
@@ -327,7 +326,6 @@ def of_panel(
     """
     from study.designs import find_design
 
-    labels, style = labels or {}, style or report.Style()
     if isinstance(panel, panels.Panel):
         report.check_labels(labels, panel, (), WHO)
     for question in questions:
@@ -348,11 +346,11 @@ def of_panel(
 def of_plan(
     path: Path,
     questions: Sequence[str],
-    designs: Sequence[str] | None = None,
+    designs: Sequence[str] | None,
+    labels: Mapping[str, str],
+    style: report.Style,
     draws: int | None = None,
     seed: int | None = None,
-    labels: Mapping[str, str] | None = None,
-    style: report.Style | None = None,
 ) -> list[report.Table]:
     """Return the tables of designs by outcomes for questions of a plan, by event as in :func:`of_panel`.
 
@@ -363,13 +361,13 @@ def of_plan(
     questions : sequence of str
         EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, as in :meth:`study.paper.plan.Plan.ask`.
     designs : sequence of str, optional
-        Names; a design of the plan has the plan's rows, any other one row with its own defaults. By default all
-        rows of the plan.
+        Names; a design of the plan has the plan's rows, any other one row with its own defaults. Of None all rows
+        of the plan.
+    labels : mapping of str to str
+        In the place of the plan's titles and words, as :func:`study.table` takes them.
+    style : Style
     draws, seed : int, optional
         In the place of the plan's.
-    labels : mapping of str to str, optional
-        In the place of the plan's titles and words, as :func:`study.table` takes them.
-    style : Style, optional
 
     Raises
     ------
@@ -377,7 +375,6 @@ def of_plan(
         If the plan cannot be read or does not have a question.
     """
 
-    labels, style = labels or {}, style or report.Style()
     core.check(WHO, {"draws": int | None, "seed": int | None}, {"draws": draws, "seed": seed})
     given: dict[str, Any] = {"band_draws": draws, "seed": seed}
     changes = {name: value for name, value in given.items() if value is not None}

@@ -3,7 +3,6 @@ from .adoption import adoption_groups as adoption_groups
 from .adoption import adoption_plot as adoption_plot
 from .adoption import adoption_windows as adoption_windows
 from .adoption import draw_means as draw_means
-from .adoption import series_look as series_look
 from .contours import contour_figure as contour_figure
 from .contours import draw_heatmap as draw_heatmap
 from .drawing import BAND as BAND
@@ -30,6 +29,7 @@ from .drawing import luminance as luminance
 from .drawing import name_periods as name_periods
 from .drawing import on_axes as on_axes
 from .drawing import panels as panels
+from .drawing import series_look as series_look
 from .drawing import shortened as shortened
 from .paths import ROW_HEIGHT as ROW_HEIGHT
 from .paths import WIDE as WIDE

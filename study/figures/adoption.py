@@ -16,19 +16,19 @@ from study.figures.drawing import (
     FULL,
     GREY,
     LONGEST,
+    LOOK,
     SERIES,
     Axes,
     Figure,
-    Series,
     in_lines,
     name_periods,
     panels,
+    series_look,
 )
 from study.panel import Panel
 
 MOST_WINDOWS = 4
 MOST_ROWS = 60
-LOOK: dict[str, Any] = {"markersize": 3.6, "linewidth": 1.2}
 LATER, NEVER = ({"color": colour, "marker": marker} for colour, marker in (("0.55", "x"), ("0.75", "+")))
 ALREADY = {"color": "0.35", "marker": "*", "linestyle": ":"}
 # Of cells, by what is known of them.
@@ -115,11 +115,6 @@ def adoption_groups(panel: Panel, dates: FloatArray, periods: IntArray, fewest: 
         Group("never", np.isnan(dates), LOOK | NEVER),
     ]
     return [group for group in groups if group.size >= fewest]
-
-
-def series_look(series: Series, **other: Any) -> dict[str, Any]:
-    """Return how a line of means is drawn."""
-    return LOOK | {"color": series.colour, "marker": series.marker, "linestyle": series.dashes} | other
 
 
 def draw_means(axis: Axes, periods: IntArray, outcome: FloatArray, group: Group) -> None:

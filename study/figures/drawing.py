@@ -79,6 +79,12 @@ SERIES = (
     Series(THIRD, "D", (0, (1.2, 1))),
     Series(SKY, "v", "-"),
 )
+LOOK: dict[str, Any] = {"markersize": 3.6, "linewidth": 1.2}
+
+
+def series_look(series: Series, **other: Any) -> dict[str, Any]:
+    """Return how a line with a marker at each point is drawn."""
+    return LOOK | {"color": series.colour, "marker": series.marker, "linestyle": series.dashes} | other
 
 
 def luminance(colour: Any) -> float:

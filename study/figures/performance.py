@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.figures.drawing import FULL, GREY, SERIES, Axes, Figure, label_ends, on_axes, panels, shortened
+from study.figures.drawing import FULL, GREY, SERIES, Axes, Figure, label_ends, panels, series_look, shortened
 from study.panel import Scale
 
 SIZE, LETTERS = 7, 42  # of a label: points, and letters at most
@@ -50,14 +50,11 @@ def performance_figure(
     """
     in_colour = [label for label in table.index if label in (named or table.index)]
     looks = dict(zip(in_colour, SERIES, strict=False))
-    if ax is not None or not has_curves(frame):
-        with on_axes(ax, FULL, HEIGHT) as (figure, axis):
-            _draw_errors(axis, table, scale, looks)
-        return figure
-    with panels(None, 1, 2, FULL, HEIGHT) as (figure, (left, right)):
+    with panels(ax, 1, 1 + has_curves(frame), FULL, HEIGHT) as (figure, (left, *beside)):
         _draw_errors(left, table, scale, looks)
-        _draw_power(right, frame, table, scale, level, looks)
-        label_ends(figure, right, edge=1.0, place=1.07, step=1.3 * SIZE, linewidth=0.6)
+        for right in beside:
+            _draw_power(right, frame, table, scale, level, looks)
+            label_ends(figure, right, edge=1.0, place=1.07, step=1.3 * SIZE, linewidth=0.6)
     return figure
 
 
@@ -112,9 +109,7 @@ def _draw_power(
         rows = frame[frame["design"] == design].sort_values("truth")
         look: Any = REST | {"linestyle": "-" if trusted else "--"}
         if design in looks:
-            series = looks[design]
-            look = {"color": series.colour, "marker": series.marker, "linestyle": series.dashes}
-            look |= {"markersize": 3.5, "linewidth": 1.2, "yerr": ERRORS * 100 * rows["rejects_mc"]}
+            look = series_look(looks[design], markersize=3.5, yerr=ERRORS * 100 * rows["rejects_mc"])
         curve = axis.errorbar(scale.factor * rows["truth"], 100 * rows["rejects"], elinewidth=0.7, **look)
         if design in looks:
             curve.lines[0].set_label(str(k))

@@ -422,9 +422,7 @@ class Plan(Shared, Inference, Figure, Diagnose):
     def further_tasks(self, entry: Further, scale: str) -> list[Task]:
         """Return the cells of a further question on a scale, one an outcome; none has a randomization test."""
         event = Event(entry.event, entry.asks, entry.label, address_part(entry.label))
-        row = Row(entry.name, entry.label, entry.options, entry.question)
-        tasks = (self.task(event, outcome, scale, row) for outcome in self.outcomes)
-        return [replace(task, permutations=0) for task in tasks]
+        return [self.task(event, outcome, scale, entry) for outcome in self.outcomes]
 
     def under(self, design: str | None) -> Plan:
         """Return the plan with another headline design, if one is named, which becomes the first row."""

@@ -14,7 +14,7 @@ import pandas as pd
 
 from study.core import DataError, QuestionError, settle, significant
 from study.panel import Panel, Question
-from study.paper.plan import Plan, Row, Tournament
+from study.paper.plan import Plan, Row, Task, Tournament
 from study.simulate.calibrate import calibrate
 from study.simulate.performance import Recommendation, findings_of, performance, standing
 from study.simulate.process import Process
@@ -31,14 +31,6 @@ CALIBRATED = ("size", "growth", "mean_size", "spread", "hazard")
 ALIKE = 1e-3
 AGAIN = "run `study simulate --record`"
 DIGITS = 7
-
-
-class Contest(NamedTuple):
-    """What the plan's tournament is made of: the calibrated process, all processes by title, and who enters."""
-
-    calibrated: Process
-    processes: dict[str, Process]
-    entrants: tuple[Entrant, ...]
 
 
 class Recorded(NamedTuple):
@@ -64,8 +56,8 @@ class Recorded(NamedTuple):
     calibrated: dict[str, Any]
 
 
-def contest(plan: Plan, panel: Panel, recorded: Recorded | None = None) -> Contest:
-    """Calibrate the tournament's process to the panel, and turn its dials as the plan says.
+def contest(plan: Plan, panel: Panel, recorded: Recorded | None = None) -> tuple[Process, dict[str, Process]]:
+    """Calibrate the tournament's process to the panel, and turn its dials as the plan says: all processes by title.
 
     Parameters
     ----------
@@ -84,7 +76,7 @@ def contest(plan: Plan, panel: Panel, recorded: Recorded | None = None) -> Conte
     if recorded is not None:
         calibrated = _as_recorded(plan, calibrated, recorded)
     processes = {title: calibrated.turned(**dials) for title, dials in plan.processes().items()}
-    return Contest(calibrated, processes, entrants(plan))
+    return calibrated, processes
 
 
 def numbers_of(calibrated: Process) -> dict[str, Any]:
@@ -109,14 +101,13 @@ def _as_recorded(plan: Plan, calibrated: Process, recorded: Recorded) -> Process
 
 def base_question(plan: Plan) -> Question:
     """Return what is asked of the simulated panels, as the headline of the plan's file asks it."""
-    return _questions(plan)[0]
+    return next(iter(entered(plan).values())).question
 
 
 def entrants(plan: Plan) -> tuple[Entrant, ...]:
     """Return the designs that enter, the headline of the plan's file first."""
-    questions = _questions(plan)
-    pairs = zip(plan.entrants, questions, strict=True)
-    return tuple(entrant_of(row, question, questions[0]) for row, question in pairs)
+    base = base_question(plan)
+    return tuple(entrant_of(task.row, task.question, base) for task in entered(plan).values())
 
 
 def entrant_of(row: Row, own: Question, base: Question) -> Entrant:
@@ -127,10 +118,10 @@ def entrant_of(row: Row, own: Question, base: Question) -> Entrant:
 
 def simulated(plan: Plan, panel: Panel) -> Recorded:
     """Run the plan's tournament, with jobs, progress and a folder of finished blocks as in :func:`study.settings`."""
-    options, setup = tournament_of(plan), contest(plan, panel)
+    options, (process, processes) = tournament_of(plan), contest(plan, panel)
     replications = replicate(
-        setup.processes,
-        setup.entrants,
+        processes,
+        entrants(plan),
         repetitions=options.repetitions,
         slow_repetitions=options.slow_repetitions,
         seed=plan.seed,
@@ -142,7 +133,7 @@ def simulated(plan: Plan, panel: Panel) -> Recorded:
     measured = performance(replications).set_index(KEY)
     firsts = pd.DataFrame(_firsts(replications), columns=[*KEY, *FIRST]).set_index(KEY)
     rows = measured.join(firsts).reset_index()
-    numbers = numbers_of(setup.calibrated)
+    numbers = numbers_of(process)
     return Recorded(specification(plan, panel), rows, finding["recommendation"], finding.sentences, numbers)
 
 
@@ -242,7 +233,7 @@ def kept(plan: Plan) -> tuple[bytes, ...]:
     return tuple(file.read_bytes() for file in (path, beside(path)) if file.is_file())
 
 
-def check_first(plan: Plan, setup: Contest, rows: pd.DataFrame) -> None:
+def check_first(plan: Plan, processes: dict[str, Process], rows: pd.DataFrame) -> None:
     """Repeat the first replication of every process by the designs with closed forms, and compare it with the record.
 
     Raises
@@ -250,10 +241,8 @@ def check_first(plan: Plan, setup: Contest, rows: pd.DataFrame) -> None:
     DataError
         If an estimate or a standard error differs: the code or the processor computes other numbers now.
     """
-    again = tuple(entrant for entrant in setup.entrants if not is_slow(entrant))
-    fresh = replicate(
-        setup.processes, again, repetitions=1, slow_repetitions=1, seed=plan.seed, level=plan.level
-    )
+    again = tuple(entrant for entrant in entrants(plan) if not is_slow(entrant))
+    fresh = replicate(processes, again, repetitions=1, slow_repetitions=1, seed=plan.seed, level=plan.level)
     recorded = rows.set_index(KEY)[FIRST]
     for process, label, *values in _firsts(fresh):
         for name, was, now in zip(FIRST, recorded.loc[(process, label)], values, strict=True):
@@ -269,9 +258,10 @@ def tournament_of(plan: Plan) -> Tournament:
     return plan.tournament
 
 
-def _questions(plan: Plan) -> list[Question]:
+def entered(plan: Plan) -> dict[str, Task]:
+    """Return the tournament's question under each row that enters, by label, the headline of the plan's file first."""
     task = plan.ask(tournament_of(plan).question)
-    return [plan.task(task.event, task.outcome, task.scale, row).question for row in plan.entrants]
+    return {row.label: plan.task(task.event, task.outcome, task.scale, row) for row in plan.entrants}
 
 
 def _firsts(replications: dict[str, Replications]) -> Iterator[tuple[str, str, float, float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -64,6 +65,10 @@ def plan_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+of_panel = partial(paper_commands.of_panel, labels={}, style=Style())
+of_plan = partial(paper_commands.of_plan, labels={}, style=Style())
+
+
 def cells(table: Table, block: int, label: str, below: int = 0) -> list[object]:
     """Return the cells of a line of a block, or of the line below it."""
     lines = table.blocks[block].lines
@@ -81,9 +86,7 @@ def invoke(*arguments: object) -> None:
 
 def test_every_cell_for_a_panel_is_the_design_asked_directly(panel: Panel) -> None:
     questions = [QUESTION, QUESTION.replace(scale="log1p")]
-    (table,) = paper_commands.of_panel(
-        panel, questions, ["y", "z"], DESIGNS, draws=99, seed=4, style=Style(mde=True)
-    )
+    (table,) = of_panel(panel, questions, ["y", "z"], DESIGNS, draws=99, seed=4, style=Style(mde=True))
     assert list(table.headings) == ["y", "z"]
     for block, question in enumerate(questions):
         found = compare(panel, question, DESIGNS, ["y", "z"], draws=99, seed=4)
@@ -112,7 +115,7 @@ def test_every_cell_for_a_panel_is_the_design_asked_directly(panel: Panel) -> No
 
 def test_minimum_detectable_effects_are_told_on_request_only(panel: Panel) -> None:
     for mde in (False, True):
-        (table,) = paper_commands.of_panel(panel, [QUESTION], ["y"], DESIGNS, draws=99, style=Style(mde=mde))
+        (table,) = of_panel(panel, [QUESTION], ["y"], DESIGNS, draws=99, style=Style(mde=mde))
         said = " ".join([*(line.label for line in table.lines), *table.notes]).lower()
         assert ("detectable" in said) is mde
 
@@ -122,7 +125,7 @@ def test_every_cell_for_a_plan_is_its_row_with_its_own_options_and_covariates(pl
     path = plan_path.with_name("covariates.toml")
     path.write_text(plan_path.read_text().replace('label = "CS"', own))
     plan, panel = read_plan(path), running.load(read_plan(path))
-    (table,) = paper_commands.of_plan(path, ["sim1/count/log1p"])
+    (table,) = of_plan(path, ["sim1/count/log1p"], None)
     assert list(table.headings) == ["A_count"]
     asked = {"CS": ("callaway_santanna", {"method": "reg"}, ("x2",)), "ES": ("event_study", {}, ())}
     for number, (label, (name, options, covariates)) in enumerate(asked.items(), start=1):
@@ -141,7 +144,7 @@ def test_questions_give_columns_panels_and_a_table_an_event(plan_path: Path) -> 
     # The plan's own words, as in its exhibits: effects are in percent in both.
     share = "Panel A. Share"
     asked = ["sim2", "sim1/y2/log1p", "sim1/count", "sim1/count"]
-    second, first = paper_commands.of_plan(plan_path, asked, ["twfe", "imputation"])
+    second, first = of_plan(plan_path, asked, ["twfe", "imputation"])
     assert (second.name, first.name) == ("sim2-designs", "sim1-designs")
     assert [list(table.headings) for table in (second, first)] == [["A_count"], ["A_count", "Another"]]
     assert [block.title for block in first.blocks] == [share, "Panel B. Log", "Panel C. Sample"]
@@ -153,7 +156,7 @@ def test_questions_give_columns_panels_and_a_table_an_event(plan_path: Path) -> 
 def test_a_refusal_is_a_dash_with_its_reason_and_finds_nothing(panel: Panel) -> None:
     question = QUESTION.replace(comparison="never_treated")
     names = ["callaway_santanna", "event_study"]
-    (table,) = paper_commands.of_panel(panel, [question], ["y"], names, style=Style(mde=True))
+    (table,) = of_panel(panel, [question], ["y"], names, style=Style(mde=True))
     label = f"(2) {find_design('event_study').title}"
     assert cells(table, 0, label) == ["–"]
     assert "--comparison never_treated" in table.notes[-1]
@@ -176,7 +179,7 @@ def both(panel: Panel, names: list[str], designs: list[str] | None = None) -> li
     question = QUESTION.replace(outcome=names[0])
     found = compare(panel, question, designs or DESIGNS, names, draws=99)
     return [
-        paper_commands.of_panel(panel, [question], names, designs or DESIGNS, draws=99),
+        of_panel(panel, [question], names, designs or DESIGNS, draws=99),
         list(as_tables(found)),
     ]
 
@@ -213,7 +216,7 @@ def logs(panel: Panel, nasty: dict[str, bytes], tmp_path_factory: pytest.TempPat
     questions = [QUESTION.replace(scale=scale) for scale in ("level", "log1p", "proportional")]
     compared = as_tables(compare(panel, QUESTION, designs, ["y", "z"], draws=99))
     tables["designs"] = [
-        paper_commands.of_panel(panel, questions, ["y", "z"], designs, draws=99),
+        of_panel(panel, questions, ["y", "z"], designs, draws=99),
         list(compared),
     ]
     assert len({t.name for made in tables["designs"] for t in made}) == sum(map(len, tables["designs"]))
@@ -236,7 +239,7 @@ def test_the_last_event_time_is_the_last_that_there_is(panel: Panel) -> None:
     question = QUESTION.replace(horizon=len(panel.periods) - 2)
     sample = question.replace(outcome="y").sample(panel)
     last = int(sample.periods[-1] - sample.cohorts[0])
-    (table,) = paper_commands.of_panel(panel, [question], ["y"], ["callaway_santanna"], draws=99)
+    (table,) = of_panel(panel, [question], ["y"], ["callaway_santanna"], draws=99)
     assert f"the average over event times 0 to {last}, with equal weights" in table.notes[0]
     compared = as_tables(compare(panel, question, ["callaway_santanna"], ["y"], draws=99))
     assert f"over event times 0 to {last}," in compared[0].notes[0]
@@ -256,7 +259,7 @@ def test_periods_that_are_cut_are_not_counted_as_units(panel: Panel) -> None:
 def test_the_warning_of_few_clusters_names_its_outcome(panel: Panel) -> None:
     held = {"y": panel.outcomes["y"], "flat": np.zeros_like(panel.outcomes["y"])}
     flat = replace(panel, outcomes=held)
-    table, *_ = paper_commands.of_panel(flat, [QUESTION], ["y", "flat"], ["twfe"], draws=99)
+    table, *_ = of_panel(flat, [QUESTION], ["y", "flat"], ["twfe"], draws=99)
     assert table.caption == "Effect of event on y and flat, by design"
     notes = " ".join(table.notes)
     why = "outcomes do not vary between clusters beyond what the design fits, so treatment has no standard error"
@@ -266,7 +269,7 @@ def test_the_warning_of_few_clusters_names_its_outcome(panel: Panel) -> None:
 
 
 def test_where_every_design_refuses_nothing_is_said_of_what_is_found(panel: Panel) -> None:
-    (table,) = paper_commands.of_panel(panel, [QUESTION], ["y"], ["dml_iv"], draws=99)
+    (table,) = of_panel(panel, [QUESTION], ["y"], ["dml_iv"], draws=99)
     assert [block.title for block in table.blocks] == ["Panel A. Effect in units of the outcome"]
     assert [list(line.cells) for line in table.lines] == [["–"]]
     assert len(table.notes) == 1
@@ -274,7 +277,7 @@ def test_where_every_design_refuses_nothing_is_said_of_what_is_found(panel: Pane
 
 
 def test_the_notes_say_what_is_estimated_by_whom_and_under_which_assumptions(panel: Panel) -> None:
-    (table,) = paper_commands.of_panel(
+    (table,) = of_panel(
         panel, [QUESTION.replace(cluster="state")], ["y"], DESIGNS, draws=99, style=Style(mde=True)
     )
     notes = " ".join(table.notes)
@@ -397,7 +400,7 @@ def test_what_is_asked_is_refused_before_any_design_has_worked(panel: Panel, mon
 
     monkeypatch.setattr("study.inference.comparison.compare", work)
     with pytest.raises(QuestionError, match='Did you mean "y"'):
-        paper_commands.of_panel(panel, [QUESTION], ["y", "yy"], DESIGNS)
+        of_panel(panel, [QUESTION], ["y", "yy"], DESIGNS)
 
 
 @pytest.fixture(scope="module")
@@ -421,8 +424,8 @@ def nasty(panel: Panel, plan_path: Path) -> dict[str, bytes]:
         .replace('label = "sim1"', 'label = "sim_1%"')
     )
     tables = [
-        *paper_commands.of_panel(renamed, [question], [NASTY, "z"], DESIGNS, draws=99),
-        *paper_commands.of_plan(path, ["sim_1%", "sim_1%/count/log1p"]),
+        *of_panel(renamed, [question], [NASTY, "z"], DESIGNS, draws=99),
+        *of_plan(path, ["sim_1%", "sim_1%/count/log1p"], None),
     ]
     fit = estimate(renamed, question, "callaway_santanna").aggregate("event")
     return {

@@ -544,9 +544,9 @@ def test_the_paths_of_fixed_composition_stand_over_who_is_in_them(paper, made, d
 def test_log_effects_move_with_the_unit_and_proportional_ones_do_not(paper):
     for outcome in paper.plan.outcomes:
         asked = scaling.questions(paper, outcome)
-        of = {name: headline_effect(row.task, row.panel).estimate for name, row in asked.items()}
+        of = {name: headline_effect(task, panel).estimate for name, (task, panel, _) in asked.items()}
         units = [scaling.in_units(paper.panel, outcome, unit) for unit in scaling.UNITS.values()]
-        shares = [headline_effect(asked["proportional"].task, panel).estimate for panel in units]
+        shares = [headline_effect(asked["proportional"][0], panel).estimate for panel in units]
         assert max(shares) - min(shares) < 1e-10
         label = paper.plan.headline.label
         assert of["log_one"] == paper.results["main", "log1p", outcome, label].headline.estimate
@@ -575,8 +575,8 @@ def test_in_ever_finer_units_the_log_effect_moves_by_the_effect_on_having_any(pa
     fine, finer = (
         headline_effect(task, scaling.in_units(paper.panel, "papers", u)).estimate for u in (1e-8, 1e-9)
     )
-    asked = scaling.questions(paper, "papers")["any"]
-    having_any = headline_effect(asked.task, asked.panel).estimate
+    task, panel, _ = scaling.questions(paper, "papers")["any"]
+    having_any = headline_effect(task, panel).estimate
     assert abs(having_any) > 1e-3
     assert finer - fine == pytest.approx(np.log(10) * having_any, abs=1e-6)
 

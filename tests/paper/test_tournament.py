@@ -67,6 +67,7 @@ question = { balance = 2 }
 hidden = "checked.csv"
 """
 CHECKED = "event,some_without,above_without\nfirst_treated,0.4,1\n"
+Made = tuple[Process, dict[str, Process]]
 TRENDS = "adopters' own trends"
 ENTRANTS = ["CS", "ES", "TWFE", "Imputation", "Double ML"]
 PROCESSES = ["no effect", "effect of 20%", TRENDS, "hidden treatment of 40%"]
@@ -93,14 +94,14 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
 
 
 @pytest.fixture(scope="module")
-def made(setting: Setting) -> recording.Contest:
+def made(setting: Setting) -> Made:
     return recording.contest(setting.plan, setting.panel)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def calibrated_once(setting: Setting, made: recording.Contest) -> Iterator[None]:
+def calibrated_once(setting: Setting, made: Made) -> Iterator[None]:
     """Let no test calibrate to the panel once more what the record and the contest were, each anew."""
-    known = {(setting.panel, recording.base_question(setting.plan)): made.calibrated}
+    known = {(setting.panel, recording.base_question(setting.plan)): made[0]}
 
     def calibrated(panel: Panel, question: Question, **how: Any) -> Process:
         return known.get((panel, question)) or calibrate(panel, question, **how)
@@ -133,18 +134,19 @@ def copied(setting: Setting, folder: Path) -> Path:
 
 
 def test_the_record_is_what_the_designs_answered_on_the_processes_of_the_plan(
-    setting: Setting, made: recording.Contest
+    setting: Setting, made: Made
 ) -> None:
     plan = setting.plan
-    assert [entrant.label for entrant in made.entrants] == ENTRANTS
-    assert made.entrants[-1].options == {"learner": "linear", "repetitions": 1}
-    assert [*made.processes] == PROCESSES
-    assert made.processes[TRENDS].dials["trends"] == 0.5
-    assert made.processes["hidden treatment of 40%"].dials["hidden"] == 0.4
+    entrants, processes = recording.entrants(plan), made[1]
+    assert [entrant.label for entrant in entrants] == ENTRANTS
+    assert entrants[-1].options == {"learner": "linear", "repetitions": 1}
+    assert [*processes] == PROCESSES
+    assert processes[TRENDS].dials["trends"] == 0.5
+    assert processes["hidden treatment of 40%"].dials["hidden"] == 0.4
     # One entrant alone, in one process, answers as it did among the others.
     alone = replicate(
-        {TRENDS: made.processes[TRENDS]},
-        [made.entrants[1]],
+        {TRENDS: processes[TRENDS]},
+        [entrants[1]],
         repetitions=6,
         slow_repetitions=2,
         seed=plan.seed,
@@ -221,17 +223,17 @@ def test_a_record_of_another_panel_or_none_is_refused(setting: Setting, tmp_path
 
 
 def test_panels_are_drawn_again_with_the_numbers_of_the_record_to_the_last_digit(
-    setting: Setting, made: recording.Contest
+    setting: Setting, made: Made
 ) -> None:
     """Where a search ends depends on the processor: what was calibrated is a part of the record."""
     recorded = recording.read_record(setting.plan, setting.panel)
-    assert recorded.calibrated == recording.numbers_of(made.calibrated)
+    assert recorded.calibrated == recording.numbers_of(made[0])
     for name in recording.CALIBRATED:
         near = (np.array(recorded.calibrated[name]) * (1 + 1e-5)).tolist()
         other = recorded._replace(calibrated=recorded.calibrated | {name: near})
-        again = recording.contest(setting.plan, setting.panel, other)
-        assert recording.numbers_of(again.calibrated) == other.calibrated
-        assert all(recording.numbers_of(process)[name] == near for process in again.processes.values())
+        again, processes = recording.contest(setting.plan, setting.panel, other)
+        assert recording.numbers_of(again) == other.calibrated
+        assert all(recording.numbers_of(process)[name] == near for process in processes.values())
 
 
 @pytest.mark.parametrize("name", [*recording.CALIBRATED, "family", "dials"])
@@ -245,15 +247,13 @@ def test_a_record_of_another_calibration_is_refused(setting: Setting, name: str)
 
 
 @pytest.mark.parametrize("column", recording.FIRST)
-def test_a_first_replication_that_is_other_now_is_noticed(
-    setting: Setting, made: recording.Contest, column: str
-) -> None:
+def test_a_first_replication_that_is_other_now_is_noticed(setting: Setting, made: Made, column: str) -> None:
     rows = recording.read_record(setting.plan, setting.panel).rows
-    recording.check_first(setting.plan, made, rows)
+    recording.check_first(setting.plan, made[1], rows)
     place = rows.index[(rows["process"] == TRENDS) & (rows["design"] == "TWFE")]
     rows.loc[place, column] += 2e-9
     with pytest.raises(DataError, match=f"TWFE under {TRENDS}: {column.replace('_', ' ')} is recorded"):
-        recording.check_first(setting.plan, made, rows)
+        recording.check_first(setting.plan, made[1], rows)
 
 
 def test_a_run_refuses_a_record_before_any_estimate(setting: Setting, tmp_path: Path) -> None:

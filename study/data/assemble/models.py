@@ -198,9 +198,8 @@ def _slope(models: pd.DataFrame) -> float:
     """Return the slope of log10 compute on the date; NaN of fewer than five models, or of fewer than three years."""
     if len(models) < 5 or models["year"].nunique() < 3:
         return np.nan
-    dates = models["decimal_date"].to_numpy(float)
-    centred = dates - dates.mean()
-    return float(centred @ models["log_compute"].to_numpy(float) / (centred @ centred))
+    dates, compute = (models[name].to_numpy(float) for name in ("decimal_date", "log_compute"))
+    return float(np.polyfit(dates, compute, 1)[0])
 
 
 def fact_models(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:

@@ -331,8 +331,7 @@ class Setting:
 
     def task_of(self, scale: str, label: str | None = None) -> Task:
         """Return the main question on a scale, under a row of the plan by its label, else the main one."""
-        plan = self.plan
-        rows = {row.label: row for row in (plan.headline, *plan.rows)}
+        rows = {row.label: row for row in (self.plan.headline, *self.plan.rows)}
         return self.task(scale, row=rows[label] if label else self.main_row)
 
     def command_of(self, task: Task) -> str:
@@ -389,12 +388,15 @@ class Setting:
             yield from about.numbers(at, {column: value}, task=task, quantity=quantity, command=command)
 
     def outcome_heads(self, *last: str, over: str = "") -> dict[str, Any]:
-        """Return the headings of effects on all outcomes beside units, and the last ones with what stands over them."""
+        """Return the headings of effects on all outcomes beside units, and the last ones with what stands over them.
+
+        Labels are prose, since such a table has no room for them on one line.
+        """
         headings = ["Treated", "All", *["Effect", "(SE)"] * len(self.plan.outcomes), *last]
         spans = [(capital(self.plan.text.units), 2), *((title, 2) for title in self.plan.outcomes.values())]
         if last:
             spans.append((over, len(last)))
-        return {"headings": headings, "spans": spans}
+        return {"headings": headings, "spans": spans, "prose": (0,)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -486,9 +488,8 @@ def _answered(setting: Setting, scale: str, label: str) -> Verdict | str:
 
 @lru_cache(maxsize=256)
 def _check(setting: Setting, scale: str, label: str, name: str) -> Check | str:
-    first = next(iter(setting.plan.scales))
-    if name == "specification_curve" and scale != first:  # one curve has all scales
-        return _check(setting, first, label, name)
+    if name == "specification_curve" and scale != setting.scale:  # one curve has all scales
+        return _check(setting, setting.scale, label, name)
     known = _answered(setting, scale, label)
     if isinstance(known, str):
         return known

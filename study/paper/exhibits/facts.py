@@ -7,6 +7,7 @@ import re
 from calendar import month_name
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -17,7 +18,7 @@ from study.core import DataError, QuestionError, refuse_unknown
 from study.data.audit import Share
 from study.figures import FULL, SERIES, Axes, Figure, canvas, label_ends, series_look
 from study.panel import checksum, shipped
-from study.paper.exhibits.exhibit import Part, Piece, Setting, Source, address, addressed, draw, exhibit
+from study.paper import Part, Piece, Setting, Source, address, addressed, cell_of, draw, exhibit
 from study.report import REFUSED, Block, Cell, Column, Format, Line, Number, Table, error, lettered
 
 WHO = "study facts"
@@ -414,6 +415,7 @@ UNITS = {
     "months": Column("months", "number", 2),
 }
 # What stands behind values in a sentence.
+_percent = partial(cell_of, UNITS["share"])
 BEHIND = {"share": "%", "difference": " points", "months": " months"}
 
 SEED_PAPER = "Besiroglu et al. (2024, arXiv 2401.02452)"
@@ -977,7 +979,7 @@ def _moved(models: pd.DataFrame, label: str, chosen: Definition, windows: Sequen
     used = large_scale(models, chosen)
     three = [shares(used, early)["academia"], shares(used, late)["academia"], shares(used, year)["industry"]]
     doubling = NO_DOUBLING if chosen.selects_on_compute else doubling_time(used, growth)
-    months = REFUSED if math.isnan(doubling.months) else Number(doubling.months, 2)
+    months = cell_of(UNITS["months"], doubling.months)
     yield Line(label, [*(cell for share in three for cell in _share_cells(share)), months])
     ends = (cell for share in three for cell in (_ends(share), ""))
     yield Line("", [*ends, error(doubling.std_error, 2)])
@@ -1080,10 +1082,6 @@ def _sectors(by_sector: dict[str, Share]) -> list[Cell]:
 
 def _share_cells(share: Share) -> list[Cell]:
     return [_percent(share.value), counts_text(share)]
-
-
-def _percent(value: float) -> Cell:
-    return REFUSED if math.isnan(value) else Number(100 * value, 1)
 
 
 def _counts(*values: int) -> list[Number]:

@@ -92,7 +92,6 @@ def _table(setting: Setting, scale: str, differences: Differences, caption: str)
         **setting.outcome_heads(),
         blocks=lettered(lines),
         notes=list(_notes(setting, scale)),
-        prose=(0,),
     )
 
 

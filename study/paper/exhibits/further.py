@@ -52,7 +52,6 @@ def further(setting: Setting) -> Iterator[Piece]:
             *(f"{label}: positive if {plan.text.counted} fall." for label in leaving),
             *[A_DASH] * bool(refused),
         ],
-        prose=(0,),
     )
     yield from excluding_zero(firsts, "further question")
     yield from (f"{entry.label}: {entry.asks}" for entry in plan.further)

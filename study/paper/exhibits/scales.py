@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -23,14 +22,6 @@ ZEROS = {"zeros": Column("share of zeros in percent", "number", 0)}
 Effects = Mapping[str, Mapping[str, Effect]]
 
 
-class PanelTask(NamedTuple):
-    """A task with the panel that it is asked of, and what it is about."""
-
-    task: Task
-    panel: Panel
-    quantity: str = ""
-
-
 @exhibit("Proportional effects beside log(1 + y)", Part.EFFECTS)
 def scales(setting: Setting) -> Iterator[Piece]:
     """Yield the table of effects by unit of the outcome, for each outcome of the plan, and its numbers."""
@@ -38,7 +29,8 @@ def scales(setting: Setting) -> Iterator[Piece]:
     zeros: dict[str, float] = {}
     for outcome, of_outcome in effects.items():
         rows = questions(setting, outcome)
-        zeros[outcome] = _zeros(rows["any"].task, setting.panel)
+        has_any, *_ = rows["any"]
+        zeros[outcome] = _zeros(has_any, setting.panel)
         for name, (task, panel, quantity) in rows.items():
             effect = of_outcome[name] = headline_effect(task, panel)
             command = estimate_command(task, panel) if panel is setting.panel else RUN
@@ -46,26 +38,29 @@ def scales(setting: Setting) -> Iterator[Piece]:
             at = (outcome, name)
             yield from setting.numbers(at, values, task=task, quantity=quantity, command=command)
         share, about = {"zeros": 100 * zeros[outcome]}, "among the treated before"
-        yield from setting.numbers(outcome, share, ZEROS, rows["any"].task, quantity=about)
+        yield from setting.numbers(outcome, share, ZEROS, has_any, quantity=about)
     yield _table(setting, effects, zeros)
     yield from _sentences(setting, effects)
     yield from sorted({effect.note for of in effects.values() for effect in of.values() if effect.note})
 
 
-def questions(setting: Setting, outcome: str) -> dict[str, PanelTask]:
-    """Return what is asked about an outcome: in several units, in proportion, by Poisson, and whether there is any."""
+def questions(setting: Setting, outcome: str) -> dict[str, tuple[Task, Panel, str]]:
+    """Return what is asked about an outcome: in several units, in proportion, by Poisson, and whether there is any.
+
+    By name the task, the panel that it is asked of, and what it is about.
+    """
     panel, log = setting.panel, setting.task("log1p", outcome)
     has_any = replace(log, question=log.question.replace(scale="level"))
     y = panel.outcomes[outcome]
     any_y = replace(panel, outcomes={**panel.outcomes, outcome: np.where(np.isnan(y), np.nan, y > 0)})
     logs = {
-        f"log_{name}": PanelTask(log, in_units(panel, outcome, unit), f"y in units of {unit:g}")
+        f"log_{name}": (log, in_units(panel, outcome, unit), f"y in units of {unit:g}")
         for name, unit in UNITS.items()
     }
     return logs | {
-        "proportional": PanelTask(setting.task("proportional", outcome), panel),
-        "poisson": PanelTask(setting.task("proportional", outcome, row=POISSON), panel, "Poisson"),
-        "any": PanelTask(has_any, any_y, "share with any"),
+        "proportional": (setting.task("proportional", outcome), panel, ""),
+        "poisson": (setting.task("proportional", outcome, row=POISSON), panel, "Poisson"),
+        "any": (has_any, any_y, "share with any"),
     }
 
 

@@ -11,7 +11,7 @@ from study.core import capital
 from study.diagnostics import Finding
 from study.figures import performance_figure
 from study.paper import Part, Piece, Setting, Task, cell_of, draw, estimate_command, exhibit, headline_effect
-from study.paper.tournament import KEY, Recorded, check_first, contest, read_record, tournament_of
+from study.paper.tournament import KEY, Recorded, check_first, contest, entered, read_record, tournament_of
 from study.report import COLUMNS, REFUSED, Block, Column, Line, Number, Table, effect_values, lettered
 from study.simulate.calibrate import DEVIATIONS, calibration
 from study.simulate.performance import ERRORS, TOLERANCE, runner_up_sentence, standing
@@ -101,17 +101,16 @@ def tournament(setting: Setting) -> Iterator[Piece]:
     """Yield what designs do on simulated panels, from the record, whose first replication is repeated."""
     plan, options = setting.plan, tournament_of(setting.plan)
     recorded = read_record(plan, setting.panel)
-    setup = contest(plan, setting.panel, recorded)
-    check_first(plan, setup, recorded.rows)
-    calibrated = calibration(setup.calibrated, seed=plan.seed)
+    process, processes = contest(plan, setting.panel, recorded)
+    check_first(plan, processes, recorded.rows)
+    calibrated = calibration(process, seed=plan.seed)
     rows = recorded.rows.set_index(KEY)
     at, none = rows.loc[effect_title(options.effect)], rows.loc[NO_EFFECT]
     task = plan.ask(options.question)
     effects = recorded.rows[recorded.rows["process"].isin(plan.calibrated_processes())]
     stand = standing(effects, plan.level)
-    tasks = {row.label: plan.task(task.event, task.outcome, task.scale, row) for row in plan.entrants}
     actual = {}
-    for label, own in tasks.items():  # the tables' answer, or the entrant's own where they have none
+    for label, own in entered(plan).items():  # the tables' answer, or the entrant's own where they have none
         result = setting.results.get(own.key)
         effect = (result and result.headline) or headline_effect(own, setting.panel, label)
         actual[label] = effect_values(effect)
@@ -279,8 +278,7 @@ def _numbers(
     setting: Setting, recorded: Recorded, designs: pd.DataFrame, broken: str, calibrated: Finding
 ) -> Iterator[Piece]:
     plan, options = setting.plan, tournament_of(setting.plan)
-    task = plan.ask(options.question)
-    tasks = {row.label: plan.task(task.event, task.outcome, task.scale, row) for row in plan.entrants}
+    task, tasks = plan.ask(options.question), entered(plan)
     for (process, label), row in recorded.rows.set_index(KEY)[[*MEASURES]].iterrows():
         about = f"{process}, simulated panels"
         yield from setting.numbers((process, label), row, MEASURES, tasks[label], quantity=about)

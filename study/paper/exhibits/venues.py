@@ -40,7 +40,6 @@ def venues(setting: Setting) -> Iterator[Piece]:
             f"parentheses, clustered by {setting.clusters}. MDE: the minimum detectable effect on the first outcome.",
             *[A_DASH] * bool(refused),
         ],
-        prose=(0,),
     )
     yield from excluding_zero(firsts, "venue")
     yield f"Venues share {plan.text.units}, so that they are no independent replications."

@@ -414,8 +414,8 @@ UNITS = {
     "difference": Column("difference in percentage points", "percent"),
     "months": Column("months", "number", 2),
 }
-# What stands behind values in a sentence.
 _percent = partial(cell_of, UNITS["share"])
+# What stands behind values in a sentence.
 BEHIND = {"share": "%", "difference": " points", "months": " months"}
 
 SEED_PAPER = "Besiroglu et al. (2024, arXiv 2401.02452)"

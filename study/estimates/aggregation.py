@@ -577,7 +577,7 @@ def left_out_by_period(fit: Estimate, now: Influence, base: Influence, of_mean: 
     )
     clusters, estimable = np.minimum(own[0].clusters, own[1].clusters), own[0].estimable & own[1].estimable
     level = late + early
-    return replace(fit, left_out=LeftOut(level, mean - level, clusters, estimable, ~fit.reference))
+    return replace(fit, left_out=LeftOut(level, mean - level, clusters, estimable))
 
 
 def coefficients(

@@ -257,3 +257,12 @@ def test_treated_units_with_the_smallest_or_largest_comparison_outcome_are_not_o
     base = now = group(0, 1.0, 2.0, 3.0), group(3, 0.0, 1.0, 3.0, 4.0)
     made = changes_of(base, now, np.array([]), 7)
     assert (made.outside, made.treated) == (2, 4)
+
+
+def test_units_of_the_base_period_alone_have_the_part_of_the_influence_that_is_its() -> None:
+    y = np.random.default_rng(0).normal(size=(4, 50))
+    groups = [Group.of(50 * k + np.arange(50), own, np.ones(50)) for k, own in enumerate(y)]
+    made = changes_of(groups[:2], groups[2:], np.array([0.5]), 200)
+    np.testing.assert_array_equal(made.of_base[:100], made.influence[:100])
+    assert made.of_base[:100].any(axis=0).all()
+    assert not made.of_base[100:].any()

@@ -111,6 +111,7 @@ def test_it_is_that_of_leaving_out_units_with_sampling_weights() -> None:
         ({"missing": "cells", "cluster": "state"}, 1e-9),
         ({"missing": "cells", "weights": "size"}, 1e-9),
         ({"scale": "proportional"}, 2e-3),  # a ratio moves not quite by its derivative
+        ({"scale": "proportional", "missing": "cells"}, 2e-3),
     ],
 )
 def test_with_gaps_it_is_that_of_leaving_out_clusters_and_the_cells_that_they_alone_are_seen_in(
@@ -238,6 +239,9 @@ def test_of_repeated_cross_sections_it_is_that_of_leaving_out_each_unit() -> Non
     assert whole.std_error[~whole.reference] == pytest.approx(error[~whole.reference], rel=1e-9)
     headline = error_of(whole, without, "event_average")
     assert whole.aggregate("event_average").std_error == pytest.approx(headline, rel=1e-9)
+    y[90, 2] = np.nan  # one comparison unit fewer in the base period
+    fewer = estimate(replace(panel, outcomes={"y": y}), NEVER.replace(missing="cells"), "callaway_santanna")
+    assert (fewer.leave_out.clusters[:, ~fewer.reference] == [[5], [6]]).all()
 
 
 def test_rows_that_stand_for_several_clusters_are_not_one() -> None:

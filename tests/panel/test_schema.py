@@ -167,6 +167,8 @@ def test_of_many_rows_in_a_row_that_break_a_rule_the_ends_are_listed() -> None:
         f"  line {len(data)}",
     ]
     assert [line.partition(": ")[2] for line in listed[1::2]] == ['"n/a 0"', '"n/a 11"']
+    nine = describe(violations(data.assign(papers=[*["x"] * 9, *[1.0] * (len(data) - 9)]), Roles.of(**ROLES)))
+    assert len(nine.splitlines()) == 10
 
 
 def test_every_missing_column_is_listed_and_the_others_are_checked_all_the_same() -> None:

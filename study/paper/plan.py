@@ -662,14 +662,15 @@ def _entrants(plan: Plan, tournament: Tournament) -> tuple[Row, ...]:
 def words_of(plan: Plan, panel: Panel) -> dict[str, str]:
     """Return what names of a plan's events, outcomes, scales and of all designs are called in a sentence.
 
-    What looks like a name in the plan's own words, or in a label of the panel, stays as it is.
+    What looks like a name in the plan's own words, or in a label of a panel of one's own, stays as it is.
     """
     events = {event.name: event.title for event in plan.every_event}
     designs = {name: design.title for name, design in all_designs().items()}
     said: list[Any] = [vars(plan.text).values(), plan.outcomes.values(), plan.scales.values()]
     said += [row.label for row in (*plan.rows, *plan.further)]
     said += [(each.title, each.short, each.group, each.threat) for each in plan.every_event]
-    said += [set(of.tolist()) for of in (panel.units, *panel.attributes.values())]
+    if panel.name not in panel_entries():
+        said += [set(of.tolist()) for of in (panel.units, *panel.attributes.values())]
     kept = {name: name for name in NAMED.findall(" ".join(map(str, said)))}
     return designs | {"log1p": "log(1 + outcome)"} | kept | plan.outcomes | events
 

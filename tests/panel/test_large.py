@@ -960,6 +960,6 @@ def test_units_that_come_or_go_between_two_queries_are_noticed():
     )
     strata = Stratified(Engine("panel", connection), connection.table("units"), {"date": "event dates"}, 1)
     of, size, mean = strata.sizes_and_means()
-    np.testing.assert_array_equal(strata.strata(of, size, mean, products=True).products.ravel(), [2.0, 0.0])
+    np.testing.assert_array_equal(strata.products(of, size, mean)[1].ravel(), [2.0, 0.0])
     with pytest.raises(WorkerError, match="other units in a stratum than it counted"):
-        strata.strata(of, size + 1, mean, products=True)
+        strata.products(of, size + 1, mean)

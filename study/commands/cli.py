@@ -500,7 +500,8 @@ def _write(output: Path | None, usual: Path, files: dict[str, bytes], page: str,
     if output is None:
         endings = {path.suffix for path in written}
         for path in {path for path in folder.glob("*.*") if path.suffix in endings} - {*written}:
-            path.unlink()
+            if path.is_file():  # an outcome's folder may have such a name
+                path.unlink()
     typer.echo(page)
     typer.echo(f"\n{len(written)} files written to {as_typed(folder)}: {what}.")
 

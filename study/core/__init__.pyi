@@ -90,6 +90,7 @@ from .synthetic_weights import Weights as Weights
 from .synthetic_weights import synthetic_control_weights as synthetic_control_weights
 from .synthetic_weights import synthetic_did_weights as synthetic_did_weights
 from .synthetic_weights import time_weights as time_weights
+from .synthetic_weights import time_weights_without_each as time_weights_without_each
 from .synthetic_weights import unit_weights as unit_weights
 from .toml_files import from_toml as from_toml
 from .toml_files import must_be as must_be

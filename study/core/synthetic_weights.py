@@ -17,6 +17,8 @@ UNIQUE = 1e-6
 _LEAST = 1e-9
 # The norm of the largest column beside the row of ones, with which rounding hides least of the ridge.
 _SCALE = 10.0
+# Of the moments: less than it is no slope.
+_ROUNDING = 1e-12
 # How often it is guessed which of many weights are positive, and terms that still leave the digits of a weight.
 _GUESSES, _LARGEST = 50, 1e4
 # How the authors' software stops, in units of sigma; see frank_wolfe.
@@ -69,6 +71,35 @@ def time_weights(before: FloatArray, after: FloatArray, solver: Solver = "exact"
     """Return the weights of periods of :func:`synthetic_did_weights`, equation (6), shape (T0,)."""
     sigma, late = noise_level(before), after.mean(axis=1)
     return _solved(before - before.mean(axis=0), late - late.mean(), UNIQUE * sigma, sigma, solver)
+
+
+def time_weights_without_each(before: FloatArray, after: FloatArray) -> FloatArray:
+    """Return how the exact weights of :func:`time_weights` move without each comparison unit, shape (J, T0).
+
+    With a_j unit j's outcomes before treatment less its mean outcome after it, both less their means over units, and M
+    the sum of a_j a_j' and the ridge, weights of the periods that keep some are M^-1 1, scaled to add up to one, and
+    without unit j those of M - J/(J - 1) a_j a_j'. Where other periods have weight then, they are solved anew.
+    """
+    weights, n, zeta = time_weights(before, after), len(before), UNIQUE * noise_level(before)
+    apart = before - after.mean(axis=1, keepdims=True)
+    apart = apart - apart.mean(axis=0)
+    moments, more = apart.T @ apart + n * zeta**2 * np.eye(len(weights)), n / (n - 1)
+    inverse, some = np.zeros(moments.shape), np.ix_(weights > 0, weights > 0)
+    inverse[some] = np.linalg.pinv(moments[some], hermitian=True)
+    own, level = apart @ inverse, inverse.sum(axis=0)
+    left = 1 - more * np.sum(
+        own * apart, axis=1
+    )  # of unit j's part in M, zero where the others do not tell weights
+    with np.errstate(divide="ignore", invalid="ignore"):
+        without = level + own * (more * (apart @ level) / left)[:, None]
+        without /= without.sum(axis=1, keepdims=True)
+    slope = without @ moments - more * apart * np.sum(without * apart, axis=1, keepdims=True)
+    above = slope - np.sum(without * slope, axis=1, keepdims=True)
+    least = np.all((without >= 0) & (above >= -_ROUNDING * np.trace(moments)), axis=1) & (left > UNIQUE)
+    for j in np.flatnonzero(~least):
+        rest = np.delete(apart, j, axis=0)
+        without[j] = simplex_weights(rest - rest.mean(axis=0), np.zeros(n - 1), zeta)
+    return without - weights
 
 
 def synthetic_control_weights(before: FloatArray, treated: FloatArray, solver: Solver = "exact") -> Weights:

@@ -165,7 +165,8 @@ def generalized_synthetic_control(
         others = np.full((n_free, own.shape[1]), np.nan)
         for j, factors_without in enumerate(without):
             others[j] = effects(factors_without).mean(axis=0)
-        return Fitted(own.mean(axis=0), np.vstack([others, means_without_each(own)]))
+        each = np.vstack([others, means_without_each(own)])
+        return Fitted(own.mean(axis=0), each, each)
 
     return estimate_blocks(sample, cohorts, fit, NAME, notes, replicates=replicates)
 

@@ -70,11 +70,12 @@ class Block:
 class Fitted(NamedTuple):
     """Effects of a block by period that has a term, shape (K,), and without each of its units, (J + N, K).
 
-    NaN rows where they are not defined without a unit.
+    NaN rows where they are not defined without a unit. ``anew`` are those of the default errors.
     """
 
     effect: FloatArray
     without: FloatArray
+    anew: FloatArray
 
 
 def blocks(sample: Sample, design: str, least: int, why: str = "") -> tuple[list[Block], list[str]]:
@@ -143,7 +144,7 @@ def estimate_blocks(
     sides = [np.split(sample.cluster[block.rows], [len(block.comparison)])[::-1] for block in parts]
     sizes = np.array([[len(np.unique(side)) for side in of_block] for of_block in sides])
     clusters = np.repeat(sizes.T, length, axis=1)
-    influence = untreated = Influence.none(n, len(effect))
+    influences = [Influence.none(n, len(effect))] * 4
     single = [sample.period_name(block.cohort) for block in parts if len(block.treated) == 1]
     lost = [
         sample.period_name(b.cohort)
@@ -157,12 +158,14 @@ def estimate_blocks(
         test = f'study.randomization(sample, "{design}", statistic="estimate") tests the sharp null exactly'
         notes = notes if replicates is not None else [*notes, f"no standard error: {why}; {test}"]
     else:
-        influence = _pseudo_values(sample, parts, [result.without for result in fitted])
-        of_untreated = []
-        for block, own, result in zip(parts, outcomes, fitted, strict=True):
-            same = np.broadcast_to(own.mean(axis=0), (len(block.comparison), own.shape[1]))
-            of_untreated.append(np.vstack([same, means_without_each(own)]) - result.without)
-        untreated = _pseudo_values(sample, parts, of_untreated)
+        means = [
+            np.vstack([np.tile(own.mean(axis=0), (len(block.comparison), 1)), means_without_each(own)])
+            for block, own in zip(parts, outcomes, strict=True)
+        ]
+        effects = [[result.without for result in fitted], [result.anew for result in fitted]]
+        untreated_means = [[m - e for m, e in zip(means, each, strict=True)] for each in effects]
+        influences = [_pseudo_values(sample, parts, each) for each in (*effects, *untreated_means)]
+    influence, left, untreated, untreated_left = influences
     factor, estimable = np.array([n / (n - 1)]), (clusters.min(axis=0) >= 2) & (not why)
     by_unit = group_time_effects(
         sample,
@@ -175,7 +178,7 @@ def estimate_blocks(
         shares="fixed" if why or replicates is not None else "estimated",
         n_obs=int(sum(block.treated.size for block in parts) + parts[0].comparison.size),
         published="CR1",
-        left_out=LeftOut(influence.scaled(factor), untreated.scaled(factor), clusters, estimable),
+        left_out=LeftOut(left.scaled(factor), untreated_left.scaled(factor), clusters, estimable),
         notes=tuple(notes),
         against="all_before",
         replicates=replicates,

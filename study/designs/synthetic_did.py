@@ -15,6 +15,7 @@ from study.core import (
     Weights,
     synthetic_control_weights,
     synthetic_did_weights,
+    time_weights_without_each,
 )
 from study.designs import COMMON, Assumes, Estimand, PredictionErrors, Sample, Supports, design
 from study.designs.synthetic_blocks import (
@@ -90,9 +91,9 @@ def synthetic_did(
         (Clarke, Pailanir, Athey and Imbens 2023, Section 4; Ciccia 2024), which the weights make small: a test of them
         is no test of the design.
     inference : {"jackknife", "placebo"}
-        Standard errors that leave each unit out with the weights held (Algorithm 3), or the standard deviation of
-        effects on comparison units taken as treated (Algorithm 4), which one treated unit allows. These are of each
-        number alone: bands, joint tests and differences from other designs are then not available.
+        Standard errors that leave each unit out, or the standard deviation of effects on comparison units taken as
+        treated (Algorithm 4), which one treated unit allows. These are of each number alone: bands, joint tests and
+        differences from other designs are then not available.
     replications : int
         Placebo choices of comparison units.
     seed : int, optional
@@ -101,8 +102,9 @@ def synthetic_did(
     Returns
     -------
     Estimate
-        One term for each cohort and period from treatment on, and for the leads; "CR1" standard errors are Algorithm
-        3's. The default errors leave a cluster of several units out as a mean of its side would lose it.
+        One term for each cohort and period from treatment on, and for the leads. "CR1" standard errors leave units out
+        with all weights held (Algorithm 3). The default errors find the weights of periods anew, which few comparison
+        units leave uncertain, and leave a cluster of several units out as a mean of its side would lose it.
         ``aggregate("treated_average")`` weights cohorts by treated unit-periods, as in the paper's appendix on
         staggered adoption. With a cohort of one unit and ``min_cohort_size=1`` there are no standard errors but by
         placebo.
@@ -128,7 +130,10 @@ def synthetic_did(
 
     def fit(block: Block) -> Fitted:
         own = block if method == "synthetic_control" else block.changes
-        return _without_each(own, block_weights(own, method, solver), leads)
+        moves = np.zeros(block.before.shape)
+        if method == "synthetic_did" and inference == "jackknife":
+            moves = time_weights_without_each(own.before, own.after)
+        return _without_each(own, block_weights(own, method, solver), leads, moves)
 
     if inference == "placebo":
         replicates, note = placebo_effects(parts, fit, "synthetic_did", replications, seed or 0)
@@ -145,16 +150,23 @@ def block_weights(block: Block, method: str, solver: Solver = "exact") -> Weight
     return synthetic_did_weights(block.before, block.after, treated, block.n_cells, solver)
 
 
-def _without_each(block: Block, weights: Weights, leads: int | None) -> Fitted:
-    """Return the effects, and those without each unit with the other weights scaled up."""
-    compared, treated = (
-        y[:, block.start(leads) :] - (y[:, : block.n_before] @ weights.time)[:, None]
-        for y in (block.comparison, block.treated)
+def _without_each(block: Block, weights: Weights, leads: int | None, moves: FloatArray) -> Fitted:
+    """Return the effects, and those without each unit with the other weights scaled up.
+
+    Without a comparison unit weights of periods move by ``moves``, shape (J, T0), and effects by these times what the
+    treated units were above the others before treatment.
+    """
+    mean, synthetic, omega = (
+        block.treated.mean(axis=0),
+        weights.unit @ block.comparison,
+        weights.unit[:, None],
     )
-    synthetic, mean = weights.unit @ compared, treated.mean(axis=0)
-    omega = weights.unit[:, None]
-    left = 1 - omega
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # Less than the ridge is worth is no weight that could be scaled up.
-        others = np.where(left > UNIQUE, (synthetic - omega * compared) / left, np.nan)
-    return Fitted(mean - synthetic, np.vstack([mean - others, means_without_each(treated) - synthetic]))
+    # Less than the ridge is worth is no weight that could be scaled up.
+    left = np.where(1 - omega > UNIQUE, 1 - omega, np.nan)
+    others = (synthetic - omega * block.comparison) / left
+    apart = np.vstack([mean - synthetic, mean - others, means_without_each(block.treated) - synthetic])
+    before = apart[:, : block.n_before]
+    effects = apart[:, block.start(leads) :] - (before @ weights.time)[:, None]
+    moved = np.sum(moves * before[1 : len(omega) + 1], axis=1)
+    anew = effects[1:] - np.pad(moved, (0, len(block.treated)))[:, None]
+    return Fitted(effects[0], effects[1:], anew)

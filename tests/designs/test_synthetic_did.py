@@ -17,12 +17,14 @@ from scipy.optimize import minimize
 
 import study
 from study import Estimate, Panel, Question, QuestionError, diagnostics, estimate
-from study.core import synthetic_weights
+from study.core import FloatArray, synthetic_weights
 from study.core.synthetic_weights import (
     frank_wolfe,
     noise_level,
     simplex_weights,
     synthetic_control_weights,
+    time_weights,
+    time_weights_without_each,
 )
 from study.designs import find_design
 from study.designs.synthetic_blocks import Block, blocks
@@ -68,6 +70,23 @@ def test_the_short_way_of_a_large_ridge_finds_the_weights_of_non_negative_least_
     monkeypatch.setattr(synthetic_weights, "_GUESSES", 0)
     assert 0 < np.count_nonzero(weights) < 60
     assert simplex_weights(columns, target, zeta) == pytest.approx(weights, abs=1e-12)
+
+
+@pytest.mark.parametrize(("n", "t"), [(3, 4), (5, 4), (8, 10), (40, 15)])
+def test_weights_of_periods_without_a_unit_are_those_of_the_others(n: int, t: int) -> None:
+    rng = np.random.default_rng(n)
+    before = rng.normal(size=(n, t)).cumsum(axis=1)
+    after = before[:, -1:] + rng.normal(size=(n, 3))
+    anew = [time_weights(np.delete(before, j, axis=0), np.delete(after, j, axis=0)) for j in range(n)]
+    found = time_weights(before, after) + time_weights_without_each(before, after)
+    assert found == pytest.approx(np.array(anew), abs=1e-9)
+
+
+def test_one_unit_tells_no_weights_of_periods() -> None:
+    before = np.random.default_rng(1).normal(size=(2, 4))
+    assert time_weights(before, before) + time_weights_without_each(before, before) == pytest.approx(
+        0.25, abs=1e-3
+    )
 
 
 def test_weights_of_three_columns_are_those_of_a_fine_grid() -> None:
@@ -219,25 +238,35 @@ def test_placebo_effects_of_untreated_states_are_those_that_were_enumerated(run:
 
 
 @pytest.mark.parametrize("method", METHODS.values())
-def test_influence_is_the_jackknife_with_weights_held(method: str) -> None:
+def test_errors_leave_units_out_with_all_weights_held_or_those_of_periods_found_anew(method: str) -> None:
     panel = few()
     sample = QUESTION.sample(panel)
     part = one_block(panel, QUESTION)
     weights = block_weights(part, method)
     n_free, n = len(part.comparison), sample.n_units
     y = sample.y[part.rows]
-    time = np.append(-weights.time, np.full(part.after.shape[1], 1 / part.after.shape[1]))
-    effects = []
+
+    def effect(unit: FloatArray, weights_of_periods: FloatArray) -> float:
+        time = np.append(-weights_of_periods, np.full(part.after.shape[1], 1 / part.after.shape[1]))
+        return float(unit @ y @ time)
+
+    held, anew = [], []
     for left in range(n):
         unit = np.append(-weights.unit, np.full(n - n_free, 1 / (n - n_free)))
         unit[left] = 0
         unit[:n_free] /= -unit[:n_free].sum()
         unit[n_free:] /= unit[n_free:].sum()
-        effects.append(unit @ y @ time)
-    squares = np.sum((np.array(effects) - np.mean(effects)) ** 2)
+        others = np.arange(n_free) != left
+        time = weights.time
+        if method == "synthetic_did":
+            time = time_weights(part.before[others], part.after[others])
+        held.append(effect(unit, weights.time))
+        anew.append(effect(unit, time))
+    of_held, of_anew = (np.sum((np.array(each) - np.mean(each)) ** 2) for each in (held, anew))
     made = estimate(panel, QUESTION, "synthetic_did", method=method).aggregate("treated_average")
-    assert made.under("CR1").std_error[0] == pytest.approx(np.sqrt((n - 1) / n * squares), rel=1e-10)
-    assert made.std_error[0] == pytest.approx(np.sqrt(squares), rel=1e-10)
+    assert made.under("CR1").std_error[0] == pytest.approx(np.sqrt((n - 1) / n * of_held), rel=1e-10)
+    assert made.std_error[0] == pytest.approx(np.sqrt(of_anew), rel=1e-9)
+    assert (of_anew == of_held) == (method == "synthetic_control")
 
 
 @pytest.mark.parametrize("to", ["treated_average", "event_average"])

@@ -86,19 +86,21 @@ def time_weights_without_each(before: FloatArray, after: FloatArray) -> FloatArr
     moments, more = apart.T @ apart + n * zeta**2 * np.eye(len(weights)), n / (n - 1)
     inverse, some = np.zeros(moments.shape), np.ix_(weights > 0, weights > 0)
     inverse[some] = np.linalg.pinv(moments[some], hermitian=True)
-    own, level = apart @ inverse, inverse.sum(axis=0)
-    left = 1 - more * np.sum(
-        own * apart, axis=1
-    )  # of unit j's part in M, zero where the others do not tell weights
+    level, solved = inverse.sum(axis=0), apart @ inverse
+    left = 1 - more * np.sum(solved * apart, axis=1)  # zero where units besides j do not tell the weights
     with np.errstate(divide="ignore", invalid="ignore"):
-        without = level + own * (more * (apart @ level) / left)[:, None]
+        without = level + solved * (more * (apart @ level) / left)[:, None]
         without /= without.sum(axis=1, keepdims=True)
     slope = without @ moments - more * apart * np.sum(without * apart, axis=1, keepdims=True)
     above = slope - np.sum(without * slope, axis=1, keepdims=True)
     least = np.all((without >= 0) & (above >= -_ROUNDING * np.trace(moments)), axis=1) & (left > UNIQUE)
-    for j in np.flatnonzero(~least):
-        rest = np.delete(apart, j, axis=0)
-        without[j] = simplex_weights(rest - rest.mean(axis=0), np.zeros(n - 1), zeta)
+    directions, length, axes = np.linalg.svd(apart, full_matrices=False)
+    kept = length > _ROUNDING * length[0]
+    directions, root = directions[:, kept], (length[:, None] * axes)[kept]
+    for j in np.flatnonzero(~least):  # root'root is the sum of a_j a_j', of fewer rows
+        own = directions[j]
+        rest = root - more / (1 + np.sqrt(max(1 - more * (own @ own), 0.0))) * np.outer(own, own @ root)
+        without[j] = simplex_weights(rest, np.zeros(len(rest)), zeta * np.sqrt(n / len(rest)))
     return without - weights
 
 

@@ -98,6 +98,22 @@ def test_text_and_mail_domain_agree_as_often_as_the_readme_of_the_data_says(run:
     assert f"name the same one in {same.value:.1%} of {same.total:,} authors" in said
 
 
+def test_the_readme_of_the_data_counts_holders_of_gpus_and_records_with_names_for_affiliations(
+    run: Run,
+) -> None:
+    said = " ".join(shipped("data", "README.md").read_text(encoding="utf-8").split())
+    stock = run.originals.gpus_per_student["university"]
+    matched = {entity for name in stock for entity in run.matcher.universities(name, "US")}
+    assert f"of {len(matched)} US universities that were matched" in said
+    columns = [run.papers[name].str.split(r"; *", regex=True).map(frozenset) for name in ("author", "aff")]
+    swapped = run.papers[(run.papers["aff"] != "") & (columns[0] == columns[1])]
+    assert set(swapped["venue"]) == {"icra", "iros"}
+    assert f"In {len(swapped)} of their records the authors' names stand" in said
+    of_editions = swapped.groupby(["venue", "year"]).size().sort_values()
+    assert of_editions.index[-1] == ("iros", 2006)
+    assert f"({of_editions.iloc[-1]} at IROS 2006, {of_editions.iloc[-2]} or fewer elsewhere)" in said
+
+
 def test_the_words_still_say_of_the_audited_titles_what_they_said_when_these_were_drawn(run: Run) -> None:
     columns = [*audits.KEYS, "stratum", "words_area"]
     papers = run.papers[run.papers["status"] != ""]  # those in no session came in after the sample was drawn

@@ -17,6 +17,7 @@ from plans import PLAN, ROOT
 import study
 import study.diagnostics
 from study import designs
+from study.data.sources.paperlists import FILES, known_files
 from study.designs import all_designs
 from study.diagnostics import placebo_dates, placebo_outcomes
 from study.heterogeneity.page import usual_groupings
@@ -117,6 +118,15 @@ def test_the_readme_of_the_data_counts_the_universities_of_its_panels():
     }
     for panel, sentence in counted.items():
         assert int(re.search(sentence, said)[1].replace(",", "")) == study.load_panel(panel).n_units
+
+
+def test_the_readmes_count_the_files_and_venues_of_papers_and_the_zeros_of_the_panel():
+    said = " ".join((ROOT / "data" / "README.md").read_text().split())
+    assert f"{len(known_files())} files, {len(FILES)} venues;" in said
+    assert set(re.findall(r"(\d+) venues \|", REPLICATION)) == {str(len(FILES))}
+    assert f"records of papers of {len(FILES)} venues" in REPLICATION
+    zero = (study.load_panel("cvpr").outcomes["papers"] == 0).mean()
+    assert f"{zero:.0%} of the cells of `cvpr` are zero" in said
 
 
 def test_the_list_of_exhibits_has_the_numbers_of_both_documents_and_leaves_none_out():

@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, Group, IntArray, QuestionError, Terms, capital, one_thread, regress
+from study.core import (
+    FloatArray,
+    Group,
+    IntArray,
+    QuestionError,
+    Terms,
+    capital,
+    counted,
+    one_thread,
+    regress,
+)
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic, refuse_no_coefficients
 from study.figures import COLOUR, GREY, HEIGHT, SECOND, THIRD, Axes, Figure, beside, draw_heatmap, on_axes
@@ -129,7 +139,7 @@ def _of_comparisons(
 ) -> Iterator[str]:
     yield (
         f"The static two-way fixed effects coefficient of {question.outcome_in_words} is {coefficient:.4g}, the "
-        f"weighted sum of {n_comparisons} differences in differences of two groups."
+        f"weighted sum of {counted(n_comparisons, 'difference')} in differences of two groups."
     )
     if not by_kind["forbidden"].any():
         yield "No comparison is with units that are already treated."
@@ -294,7 +304,8 @@ def _of_negative(
         yield "No weight is negative, so effects of one sign give a coefficient of that sign."
     yield (
         f"The static two-way fixed effects coefficient of {question.outcome_in_words} is {coefficient:.4g}, under "
-        f"parallel trends a weighted sum of the average effects in {n} treated cells of a cohort and a period."
+        f"parallel trends a weighted sum of the average effects in {counted(n, 'treated cell')} of a cohort and a "
+        "period."
     )
     if spread is None:
         yield (
@@ -499,7 +510,7 @@ def _event_times_chart(frame: pd.DataFrame, ax: Axes | None, anticipation: int) 
     )
     border = -anticipation - 0.5
     with on_axes(ax, height=3.6) as (figure, axis):
-        grid = sums.reindex(index=rows, columns=times)
+        grid = sums.mask(sums <= SMALL, 0.0).reindex(index=rows, columns=times)
         draw_heatmap(axis, grid, label="Sum over cohorts of |weight|", ticks=8)
         axis.axvline(border, color="black", linewidth=0.8, linestyle=":")
         axis.axhline(border, color="black", linewidth=0.8, linestyle=":")

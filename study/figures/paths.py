@@ -604,12 +604,20 @@ def _draw(
         elif along == "event_time":
             axis.set_xlabel(in_lines(figure, since(unit, event)))
         else:
-            periods = f"{capital(unit)} of {event}" if along == "cohort" else capital(unit)
+            of_event = f" {event}" if event == "first treated" else f" of {event}"
+            periods = capital(unit) + of_event * (along == "cohort")
             axis.set_xlabel(in_lines(figure, periods))
             name_periods(axis, samples[0].panel.periods, samples[0].panel.period_name)
+            if len(terms := {*np.concatenate([path[along] for path in paths.values()])}) == 1:
+                axis.set_xlim(
+                    min(terms) - 0.7, max(terms) + 0.7
+                )  # without a band matplotlib would show centuries
         order = (*estimates, OTHER_BASE, band, REFERENCE, NO_ERROR, CUT)
         if ax is None:
-            draw_legend(figure, axis, order=order, loc=ABOVE, ncols=_columns(figure, axis), fontsize=7.5)
+            columns = _columns(figure, axis)
+            rows = -(-len(labelled(axis)) // columns)
+            figure.set_figheight(HEIGHT + ROW_HEIGHT * max(0, rows - 4))
+            draw_legend(figure, axis, order=order, loc=ABOVE, ncols=columns, fontsize=7.5)
         elif not alone:
             draw_legend(axis, axis, order=order, fontsize=7)
     return figure

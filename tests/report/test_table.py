@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from typing import get_args
 
 import pytest
+from browsers import NARROW, WIDE, opened_page, seen_at
 from docx import Document
 from rich.cells import cell_len
 from tex import (
@@ -613,3 +614,13 @@ def test_latex_that_stands_alone_says_first_that_it_needs_another_engine():
     assert text.count("XeLaTeX") == 1
     assert "fontspec}" in text
     assert "inputenc" not in text
+
+
+def test_stars_and_long_names_stay_within_a_narrow_page(tmp_path):
+    name = "average_number_of_peer_reviewed_publications"
+    wide = table_of(lines=[Line(name, [Number(1.5, stars="***")] * 9)], heading="Representations")
+    page = replace(wide, caption=f"Effect on {name}").save(tmp_path / "x.html")
+    with opened_page(page, tmp_path / "profile") as browser:
+        for width in (NARROW, WIDE):
+            seen_at(browser, width)
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= width

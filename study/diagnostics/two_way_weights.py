@@ -23,11 +23,24 @@ from study.core import (
 )
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic, refuse_no_coefficients
-from study.figures import COLOUR, GREY, HEIGHT, SECOND, THIRD, Axes, Figure, beside, draw_heatmap, on_axes
+from study.figures import (
+    COLOUR,
+    GREY,
+    HEIGHT,
+    SECOND,
+    THIRD,
+    Axes,
+    Figure,
+    beside,
+    draw_heatmap,
+    name_periods,
+    on_axes,
+)
 from study.panel import Question, Sample
 
 # Below which a weight is zero: in the static coefficient, and in those of event times.
 ZERO, SMALL = 1e-10, 1e-9
+BESIDE_SHADES = 28  # letters below an axis that leaves room for the scale of its shades
 
 
 class Kind(StrEnum):
@@ -341,7 +354,7 @@ def _weights_chart(frame: pd.DataFrame, ax: Axes | None, names: Mapping[int, str
         rows = grid.index.get_indexer(negative["cohort"])
         axis.plot(negative["period"], rows, "x", color="black", markersize=5, label="negative")
         axis.set_yticks(range(n_cohorts), [names[g] for g in grid.index])
-        axis.xaxis.set_major_formatter(lambda period, _: names.get(int(period), ""))
+        name_periods(axis, np.array(periods), lambda period: names.get(int(period), ""), BESIDE_SHADES)
         axis.set(xlabel=unit, ylabel="First treated")
         if ax is None:
             share = f"{len(negative)} of {len(frame)} cells, sum {negative['weight'].sum():.1%}"

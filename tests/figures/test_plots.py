@@ -6,7 +6,7 @@ import warnings
 from dataclasses import replace
 from functools import cache
 from io import BytesIO
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +272,24 @@ def test_diagnostics_name_the_periods_of_the_panel() -> None:
     assert leads.axes[0].get_xlabel() == "Months since first treated"
     tested = axes_of(diagnostics.leads(estimate(panel, QUESTION)).plot())
     assert all(text.get_text().startswith("event time -") for text in tested.get_yticklabels())
+
+
+def test_names_of_many_periods_below_shades_leave_each_other_room() -> None:
+    panel, months = monthly(), np.arange(24) + 12 * 2019
+    names = tuple(f"{k // 12}-{k % 12 + 1:02d}" for k in months)
+    y = np.hstack([panel.outcomes["y"]] * 3)
+    first = panel.first_treated["event"]
+    dates = {"event": first - np.nanmin(first) + months[6]}
+    named: Any = {"periods": months, "period_names": names}
+    long = replace(panel, outcomes={"y": y}, first_treated=dates, covariates={}, **named)
+    figure = diagnostics.negative_weights(QUESTION.sample(long)).plot()
+    FigureCanvasAgg(figure).draw()
+    axis = figure.axes[0]
+    left, right = axis.get_xlim()
+    texts = [text for text in axis.get_xticklabels() if left < text.get_position()[0] < right]
+    boxes = [text.get_window_extent() for text in texts]
+    assert len(boxes) > 1
+    assert all(one.x1 + 5 < other.x0 for one, other in pairwise(boxes))
 
 
 def test_coefficients_and_averages_are_dots_on_lines() -> None:

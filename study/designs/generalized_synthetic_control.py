@@ -242,10 +242,8 @@ def _cross_validated(sample: Sample, cohorts: Sequence[Block]) -> tuple[int, str
         errors.append(float(np.average(of_cohorts, weights=cells)))
     chosen = int(np.argmin(errors))
     listed = ", ".join(f"{error:.4g} with {r}" for r, error in enumerate(errors))
-    return (
-        chosen,
-        f"{counted(chosen, 'factor')} by cross-validation; mean squared prediction errors are {listed}",
-    )
+    by = f"{counted(chosen, 'factor')} by cross-validation"
+    return chosen, f"{by}; mean squared prediction errors are {listed}"
 
 
 class Interactive(NamedTuple):

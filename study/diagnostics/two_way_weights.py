@@ -10,37 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import (
-    FloatArray,
-    Group,
-    IntArray,
-    QuestionError,
-    Terms,
-    capital,
-    counted,
-    one_thread,
-    regress,
-)
+from study.core import FloatArray, Group, IntArray, QuestionError, Terms, capital, one_thread, regress
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic, refuse_no_coefficients
-from study.figures import (
-    COLOUR,
-    GREY,
-    HEIGHT,
-    SECOND,
-    THIRD,
-    Axes,
-    Figure,
-    beside,
-    draw_heatmap,
-    name_periods,
-    on_axes,
-)
+from study.figures import COLOUR, GREY, HEIGHT, SECOND, THIRD, Axes, Figure, beside, draw_heatmap, on_axes
 from study.panel import Question, Sample
 
 # Below which a weight is zero: in the static coefficient, and in those of event times.
 ZERO, SMALL = 1e-10, 1e-9
-BESIDE_SHADES = 28  # letters below an axis that leaves room for the scale of its shades
 
 
 class Kind(StrEnum):
@@ -152,7 +129,7 @@ def _of_comparisons(
 ) -> Iterator[str]:
     yield (
         f"The static two-way fixed effects coefficient of {question.outcome_in_words} is {coefficient:.4g}, the "
-        f"weighted sum of {counted(n_comparisons, 'difference')} in differences of two groups."
+        f"weighted sum of {n_comparisons} difference{'s' * (n_comparisons > 1)} in differences of two groups."
     )
     if not by_kind["forbidden"].any():
         yield "No comparison is with units that are already treated."
@@ -317,7 +294,7 @@ def _of_negative(
         yield "No weight is negative, so effects of one sign give a coefficient of that sign."
     yield (
         f"The static two-way fixed effects coefficient of {question.outcome_in_words} is {coefficient:.4g}, under "
-        f"parallel trends a weighted sum of the average effects in {counted(n, 'treated cell')} of a cohort and a "
+        f"parallel trends a weighted sum of the average effects in {n} treated cell{'s' * (n > 1)} of a cohort and a "
         "period."
     )
     if spread is None:
@@ -350,11 +327,12 @@ def _weights_chart(frame: pd.DataFrame, ax: Axes | None, names: Mapping[int, str
     n_cohorts, negative = len(grid), frame[frame["weight"] < 0]
     with on_axes(ax, height=max(2.6, 1.3 + 0.2 * n_cohorts)) as (figure, axis):
         percent = 100 * grid.reset_index(drop=True)
-        draw_heatmap(axis, percent, label="Weight, percent", ticks=6, signed=True)
+        fewer = 28 // max(map(len, names.values()))  # letters that have room below the axis
+        draw_heatmap(axis, percent, label="Weight, percent", ticks=min(6, fewer), signed=True)
         rows = grid.index.get_indexer(negative["cohort"])
         axis.plot(negative["period"], rows, "x", color="black", markersize=5, label="negative")
         axis.set_yticks(range(n_cohorts), [names[g] for g in grid.index])
-        name_periods(axis, np.array(periods), lambda period: names.get(int(period), ""), BESIDE_SHADES)
+        axis.xaxis.set_major_formatter(lambda period, _: names.get(int(period), ""))
         axis.set(xlabel=unit, ylabel="First treated")
         if ax is None:
             share = f"{len(negative)} of {len(frame)} cells, sum {negative['weight'].sum():.1%}"

@@ -604,14 +604,13 @@ def _draw(
         elif along == "event_time":
             axis.set_xlabel(in_lines(figure, since(unit, event)))
         else:
-            of_event = f" {event}" if event == "first treated" else f" of {event}"
-            periods = capital(unit) + of_event * (along == "cohort")
+            of = "" if event == "first treated" else "of "
+            periods = f"{capital(unit)} {of}{event}" if along == "cohort" else capital(unit)
             axis.set_xlabel(in_lines(figure, periods))
             name_periods(axis, samples[0].panel.periods, samples[0].panel.period_name)
-            if len(terms := {*np.concatenate([path[along] for path in paths.values()])}) == 1:
-                axis.set_xlim(
-                    min(terms) - 0.7, max(terms) + 0.7
-                )  # without a band matplotlib would show centuries
+            every = np.concatenate([path[along] for path in paths.values()])
+            if np.ptp(every) == 0:  # matplotlib would show centuries around one year
+                axis.set_xlim(every[0] - 0.7, every[0] + 0.7)
         order = (*estimates, OTHER_BASE, band, REFERENCE, NO_ERROR, CUT)
         if ax is None:
             columns = _columns(figure, axis)

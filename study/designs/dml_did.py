@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
+from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, counted
 from study.designs import COMMON, OF_LEARNERS, Estimand, Sample, Supports, design
 from study.designs.did_cells import (
     Effects,
@@ -229,7 +229,7 @@ def dml_did(
         **whole_cohorts(sample, cells),
         of_draw=of_draw,
     )
-    rows = f"in {len(scores)} comparisons of a cohort"
+    rows = f"in {counted(len(scores), 'comparison')} of a cohort"
     notes = [functions.clipping_note(np.concatenate(scores), "propensities of comparison units", rows)]
     if repetitions > 1:
         spread = spread_of_draws(sample, of_draw[learned], Influence.of(influence[:, learned]))

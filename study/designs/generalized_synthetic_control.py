@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, IntArray, QuestionError
+from study.core import BoolArray, FloatArray, IntArray, QuestionError, counted
 from study.designs import COMMON, Assumes, Estimand, PredictionErrors, Sample, Supports, design
 from study.designs.synthetic_blocks import (
     Block,
@@ -243,7 +243,8 @@ def _cross_validated(sample: Sample, cohorts: Sequence[Block]) -> tuple[int, str
         errors.append(float(np.average(of_cohorts, weights=cells)))
     chosen = int(np.argmin(errors))
     listed = ", ".join(f"{error:.4g} with {r}" for r, error in enumerate(errors))
-    return chosen, f"{chosen} factors by cross-validation; mean squared prediction errors are {listed}"
+    by = f"{counted(chosen, 'factor')} by cross-validation"
+    return chosen, f"{by}; mean squared prediction errors are {listed}"
 
 
 class Interactive(NamedTuple):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.core import FloatArray, Influence, IntArray, QuestionError
+from study.core import FloatArray, Influence, IntArray, QuestionError, counted
 from study.estimates import Estimate, LeftOut, clusters_left_out, group_time_effects, refuse_single_units
 from study.panel import Sample
 
@@ -225,8 +225,8 @@ def placebo_effects(
         )
     how = "all" if choices <= replications else f"{replications} random"
     note = (
-        f"standard errors by placebo, from {how} choices of {sum(sizes)} comparison units taken as treated: they hold "
-        "if outcomes of treated units vary as those of comparison units do"
+        f"standard errors by placebo, from {how} choices of {counted(sum(sizes), 'comparison unit')} taken as "
+        "treated: they hold if outcomes of treated units vary as those of comparison units do"
     )
     return np.column_stack(effects), note
 

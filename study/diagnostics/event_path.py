@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.core import FloatArray, Influence, QuestionError, scaled_directions
+from study.core import FloatArray, Influence, QuestionError, counted, scaled_directions
 from study.estimates import Estimate, degrees_of_freedom
 from study.panel import Question
 
@@ -111,8 +111,8 @@ def event_path(
     pre = pre[pre == reference - 1 - np.arange(len(pre))][:wanted]
     if len(pre) < needs_pre:
         raise QuestionError(
-            f"{who}: {fit.design} has {len(pre)} event times before the reference {reference} and {needs_pre} "
-            "are needed; the panel has to start earlier, or the design has to estimate leads."
+            f"{who}: {fit.design} has {counted(len(pre), 'event time')} before the reference {reference} and it takes "
+            f"{needs_pre}; the panel has to start earlier, or the design has to estimate leads."
         )
     times = np.sort(path.event_time)
     late = times[(times > post[-1]) & (times <= last)]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, QuestionError, capital, quantile, t_quantile
+from study.core import FloatArray, QuestionError, capital, counted, quantile, t_quantile
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.event_path import EventPath, event_path, of_one_mean
 from study.diagnostics.honest import METHODS, RESTRICTIONS, Problem, breakdown, slope_bounds
@@ -234,7 +234,7 @@ def _sentences(
     parallel, *others = (f"[{row.conf_low:.4g}, {row.conf_high:.4g}]" for row in frame.itertuples())
     yield (
         f"Under parallel trends the {effect} is {estimate:.4g} with {sure} interval {parallel} ({design}, "
-        f"{limits.n_pre} event times before the reference and {len(problem.weights)} after)."
+        f"{counted(limits.n_pre, 'event time')} before the reference and {len(problem.weights)} after)."
     )
     if len(limits.before):
         largest, known = np.abs(limits.before @ problem.betahat).max(), ""

@@ -10,11 +10,11 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import pandas as pd
 
-from study.core import QuestionError, p_is, refuse_unknown, tell
+from study.core import QuestionError, counted, p_is, refuse_unknown, tell
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.estimates import EQUAL, FEW, Effect, Estimate, Joint, effective_clusters, treated_clusters
-from study.figures import BAND, COLOUR, FULL, GREY, SECOND, Axes, Figure, panels, shortened
+from study.figures import BAND, COLOUR, FULL, GREY, SECOND, Axes, Figure, beside, panels, shortened
 from study.inference import LEVEL, SupT, agreement, answered, joined_headlines, kind, variants_of
 from study.panel import Comparison, Panel, Question, Scale, ScaleName, population, terms_in
 
@@ -172,7 +172,7 @@ def specification_curve(
             "everything again; tests with few treated clusters reject more often than their level says.",
             *_qualifications(fits, kinds, frame),
             *(
-                f"Refused, {len(designs)} specifications of {', '.join(designs.unique())}: {reason}"
+                f"Refused, {counted(len(designs), 'specification')} of {', '.join(designs.unique())}: {reason}"
                 for reason, designs in frame[len(fits) :].groupby("refusal", sort=False)["design"]
             ),
         ],
@@ -386,8 +386,9 @@ def _draw_estimates(axis: Axes, rows: pd.DataFrame, scale: str, outcome: str, me
     axis.set(ylim=(bottom, top), xlim=(0, len(rows) + 1))
     for cut, edge, marker in ((high > top, top - room / 2, "^"), (low < bottom, bottom + room / 2, "v")):
         axis.plot(place[cut], np.full(cut.sum(), edge), marker, color=GREY, markersize=3.5)
-    axis.set_title(Scale(scale, outcome.replace("_", " ")).short_axis(), fontsize=8)
+    axis.set_title(beside(Scale(scale, outcome.replace("_", " ")).short_axis()), fontsize=8)
     axis.tick_params(labelsize=SMALL)
+    axis.locator_params(axis="x", integer=True)
     return bool(ends.min() < bottom or ends.max() > top)
 
 

@@ -129,7 +129,7 @@ def _of_comparisons(
 ) -> Iterator[str]:
     yield (
         f"The static two-way fixed effects coefficient of {question.outcome_in_words} is {coefficient:.4g}, the "
-        f"weighted sum of {n_comparisons} differences in differences of two groups."
+        f"weighted sum of {n_comparisons} difference{'s' * (n_comparisons > 1)} in differences of two groups."
     )
     if not by_kind["forbidden"].any():
         yield "No comparison is with units that are already treated."
@@ -294,7 +294,8 @@ def _of_negative(
         yield "No weight is negative, so effects of one sign give a coefficient of that sign."
     yield (
         f"The static two-way fixed effects coefficient of {question.outcome_in_words} is {coefficient:.4g}, under "
-        f"parallel trends a weighted sum of the average effects in {n} treated cells of a cohort and a period."
+        f"parallel trends a weighted sum of the average effects in {n} treated cell{'s' * (n > 1)} of a cohort and a "
+        "period."
     )
     if spread is None:
         yield (
@@ -326,7 +327,8 @@ def _weights_chart(frame: pd.DataFrame, ax: Axes | None, names: Mapping[int, str
     n_cohorts, negative = len(grid), frame[frame["weight"] < 0]
     with on_axes(ax, height=max(2.6, 1.3 + 0.2 * n_cohorts)) as (figure, axis):
         percent = 100 * grid.reset_index(drop=True)
-        draw_heatmap(axis, percent, label="Weight, percent", ticks=6, signed=True)
+        fewer = 28 // max(map(len, names.values()))  # letters that have room below the axis
+        draw_heatmap(axis, percent, label="Weight, percent", ticks=min(6, fewer), signed=True)
         rows = grid.index.get_indexer(negative["cohort"])
         axis.plot(negative["period"], rows, "x", color="black", markersize=5, label="negative")
         axis.set_yticks(range(n_cohorts), [names[g] for g in grid.index])
@@ -499,7 +501,7 @@ def _event_times_chart(frame: pd.DataFrame, ax: Axes | None, anticipation: int) 
     )
     border = -anticipation - 0.5
     with on_axes(ax, height=3.6) as (figure, axis):
-        grid = sums.reindex(index=rows, columns=times)
+        grid = sums.mask(sums <= SMALL, 0.0).reindex(index=rows, columns=times)
         draw_heatmap(axis, grid, label="Sum over cohorts of |weight|", ticks=8)
         axis.axvline(border, color="black", linewidth=0.8, linestyle=":")
         axis.axhline(border, color="black", linewidth=0.8, linestyle=":")

@@ -137,7 +137,7 @@ def draw_heatmap(axis: Axes, grid: pd.DataFrame, label: str, ticks: int, signed:
     """
     from matplotlib.ticker import MaxNLocator
 
-    most = float(np.nanmax(np.abs(grid)))
+    most = float(grid.abs().fillna(0.0).max(axis=None)) or 1.0
     (first, last), (top, bottom) = grid.columns[[0, -1]], grid.index[[0, -1]]
     extent = (first - 0.5, last + 0.5, bottom + 0.5, top - 0.5)
     # Grey that cannot be taken for a shade of zero, which is white of signed values.
@@ -145,5 +145,5 @@ def draw_heatmap(axis: Axes, grid: pd.DataFrame, label: str, ticks: int, signed:
     image = axis.imshow(grid, cmap=shades, vmin=least, vmax=most, aspect="auto", extent=extent)
     axis.set_facecolor(background)
     for side in (axis.xaxis, axis.yaxis):
-        side.set_major_locator(MaxNLocator(nbins=ticks, integer=True))
+        side.set_major_locator(MaxNLocator(nbins=ticks, integer=True, min_n_ticks=1))
     axis.figure.colorbar(image, ax=axis, label=label)

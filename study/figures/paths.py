@@ -604,12 +604,19 @@ def _draw(
         elif along == "event_time":
             axis.set_xlabel(in_lines(figure, since(unit, event)))
         else:
-            periods = f"{capital(unit)} of {event}" if along == "cohort" else capital(unit)
+            of = "" if event == "first treated" else "of "
+            periods = f"{capital(unit)} {of}{event}" if along == "cohort" else capital(unit)
             axis.set_xlabel(in_lines(figure, periods))
             name_periods(axis, samples[0].panel.periods, samples[0].panel.period_name)
+            every = np.concatenate([path[along] for path in paths.values()])
+            if np.ptp(every) == 0:  # matplotlib would show centuries around one year
+                axis.set_xlim(every[0] - 0.7, every[0] + 0.7)
         order = (*estimates, OTHER_BASE, band, REFERENCE, NO_ERROR, CUT)
         if ax is None:
-            draw_legend(figure, axis, order=order, loc=ABOVE, ncols=_columns(figure, axis), fontsize=7.5)
+            columns = _columns(figure, axis)
+            rows = -(-len(labelled(axis)) // columns)
+            figure.set_figheight(HEIGHT + ROW_HEIGHT * max(0, rows - 4))
+            draw_legend(figure, axis, order=order, loc=ABOVE, ncols=columns, fontsize=7.5)
         elif not alone:
             draw_legend(axis, axis, order=order, fontsize=7)
     return figure

@@ -12,7 +12,7 @@ import pandas as pd
 from study.core import FloatArray, QuestionError, counted, p_is
 from study.diagnostics import Finding, titled
 from study.estimates import NUMBERS
-from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, draw_dots, panels
+from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, beside, draw_dots, panels
 from study.heterogeneity.scored import Scores, all_pairs, seed_of, weighted_means, without_error
 from study.learners import rounded
 
@@ -249,9 +249,10 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, outcome: str, level: float) -> 
     estimate, half = frame["less_random"], frame["half_width_less_random"]
     less_random = values.assign(estimate=estimate, conf_low=estimate - half, conf_high=estimate + half)
     less = f"{outcome}, less those of a random grant\n({100 * level:g}%, all pairs together)"
-    size = WIDTH + 1.4, 1.15 + ROW_HEIGHT * len(frame)
-    with panels(ax, 1, 2, *size, sharey=True) as (figure, axes):
-        for axis, rows, label in zip(axes, (values, less_random), (added, less), strict=False):
+    labels = beside(added), beside(less)
+    height = 0.85 + 0.15 * (1 + max(label.count("\n") for label in labels)) + ROW_HEIGHT * len(frame)
+    with panels(ax, 1, 2, WIDTH + 1.4, height, sharey=True) as (figure, axes):
+        for axis, rows, label in zip(axes, (values, less_random), labels, strict=False):
             draw_dots(axis, rows)
             axis.set_xlabel(label)
     return figure

@@ -153,10 +153,15 @@ def _sentences(table: pd.DataFrame, n_off_mean: int, question: Question, level: 
     )
     others, treated = (scale.text(mean) for mean in effect.groupby(table["treated"]).mean())
     yield f"The mean effect is {treated} over the treated units and {others} over the others."
-    ranking = table["forest"].corr(table["linear"], method="spearman")
+    ranks = table[[*LEARNERS]].rank()
+    ranking = "one of them ranks no unit before another."
+    if (ranks.nunique() > 1).all():
+        ranking = (
+            f"its ranking of the units has a correlation of {ranks.corr().iloc[0, 1]:.2f} with the forest's."
+        )
     yield (
-        f"The doubly robust learner, linear in the covariates, has effects from {linear_low} to {linear_high}; its "
-        f"ranking of the units has a correlation of {ranking:.2f} with the forest's."
+        f"The doubly robust learner, linear in the covariates, has effects from {linear_low} to {linear_high}; "
+        f"{ranking}"
     )
 
 

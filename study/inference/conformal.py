@@ -117,9 +117,15 @@ class Conformal:
         """Draw the estimates of the periods with their intervals."""
         from study.figures import dot_figure
 
-        table = self.tidy().iloc[1:].rename(columns={"term": "label"}).replace([np.inf, -np.inf], np.nan)
-        scale = self.sample.question.effect_scale
-        return dot_figure(table, ax, xlabel=scale.axis(), level=self.level, percent=scale.percent)
+        table = self.tidy().iloc[1:].rename(columns={"term": "label"})
+        scale, ends = self.sample.question.effect_scale, table[["estimate", "conf_low", "conf_high"]]
+        shown = np.append(ends.to_numpy()[np.isfinite(ends)], 0.0)
+        limits = np.array([shown.min(), shown.max()]) + 0.05 * np.ptp(shown) * np.array([-1, 1])
+        table[ends.columns] = ends.clip(*limits)
+        figure = dot_figure(table, ax, xlabel=scale.axis(), level=self.level, percent=scale.percent)
+        if np.isinf(ends).any(axis=None):  # intervals without ends go to the edges of the axis
+            (figure.axes[0] if ax is None else ax).set_xlim(scale.factor * limits)
+        return figure
 
 
 @checked

@@ -26,8 +26,8 @@ PRINTED_FORMATS = ("latex", "html", "md", "csv", "txt")
 # Formats by the suffix of a file.
 SUFFIXES: dict[str, Format] = {".tex": "latex", ".htm": "html"}
 SUFFIXES |= {f".{kind}": kind for kind in get_args(Format) if kind != "latex"}
-# Letters of a line of a heading and of a label, and of what may break: names, and the longest words.
-HEADING, LABEL, NAME, WORD = 14, 44, 12, 24
+# Letters of a line of a heading, a label and words among numbers, and of what may break: names, and the longest words.
+HEADING, LABEL, AMONG, NAME, WORD = 14, 44, 28, 12, 24
 # Lines of a page beside a table's rules and the space around its caption, letters of a line of notes, and letters of
 # columns that surely are as narrow as a page.
 PAGE_LINES, NOTE_LINE, PAGE_LETTERS = 56, 100, 80
@@ -173,18 +173,19 @@ class Table:
         A long one whose columns of numbers are wider than a page is several with some of them each. They need the
         packages array, booktabs, siunitx, makecell, adjustbox, tabularx and xltabular.
         """
-        if len(parts := self._across) > 1:
-            return b"\n".join(part.latex() for part in parts)
+        return b"\n".join(part._latex(self.is_long) for part in self._across)
+
+    def _latex(self, is_long: bool) -> bytes:
         text = render(
             "table.tex",
             table=self._printed,
-            kind=KINDS[self.is_long][bool(self._prose)],
+            kind=KINDS[is_long][bool(self._prose)],
             column_spec="".join(self._columns()),
             heading=lambda text: f"{{{_folded(text, HEADING)}}}",
             spans=self._printed._rules(),
             label=_sentence if 0 in self._prose else lambda text: _folded(text, LABEL, "tl"),
             together=_together,
-            cell=_latex,
+            cell=lambda cell, k: _latex(cell, AMONG if k + 1 not in self._prose and self._numbers(k) else 0),
             sentence=_sentence,
         )
         return (OTHER_FONTS if needs_other_fonts(text.decode()) else b"") + text
@@ -194,7 +195,7 @@ class Table:
         """Whether it is higher than a page: its caption, head, lines, panels and notes."""
         taken = sum(width for k, width in enumerate(self._widths) if k not in self.prose)
         prose = dict.fromkeys(self.prose, max(HEADING, (NOTE_LINE - taken) // max(1, len(self.prose))))
-        rooms = [prose.get(k, PAGE_LETTERS if k else LABEL) for k in range(len(self.headings) + 1)]
+        rooms = [prose.get(k, self._room(k)) for k in range(len(self.headings) + 1)]
         head = max((_height(heading, HEADING) for heading in self.headings), default=0)
         body = sum(max(map(_height, _in_row(line), rooms)) for line in self.lines)
         panels = sum(1.6 if block.title else 0.6 for block in self.blocks)
@@ -207,9 +208,13 @@ class Table:
         heads = [max(_Folding(HEADING).wrap(heading), key=len) for heading in self.headings]
         columns = [[line.label for line in self.lines], *self._texts]
         return [
-            min(max(map(len, [head, *cells])), PAGE_LETTERS if k else LABEL) + 2
+            min(max(map(len, [head, *cells])), self._room(k)) + 2
             for k, (head, cells) in enumerate(zip(["", *heads], columns, strict=True))
         ]
+
+    def _room(self, k: int) -> int:
+        """How many letters a line of a column has at most, that of the labels is 0."""
+        return LABEL if k == 0 else AMONG if self._numbers(k - 1) else PAGE_LETTERS
 
     @property
     def _texts(self) -> list[list[str]]:
@@ -454,9 +459,10 @@ def _decimals(numbers: Sequence[Number]) -> str:
     return f"S[table-format={size}{unmarked}]"
 
 
-def _latex(cell: Cell) -> str:
+def _latex(cell: Cell, letters: int = 0) -> str:
+    """Return a cell for LaTeX, words on lines of some letters if these are given."""
     if isinstance(cell, str):
-        return f"{{{escape(cell)}}}" if cell else ""
+        return f"{{{_folded(cell, letters, 't') if letters else escape(cell)}}}" if cell else ""
     if math.isinf(cell.value):  # which siunitx takes for no number
         return rf"{{\ensuremath{{{cell.text.replace('inf', chr(92) + 'infty')}}}{cell.stars}}}"
     if cell.bracketed and cell.text:

@@ -443,7 +443,8 @@ def _sentences(
             f"panels and not of {table['repetitions'].max():,}, so that {their} Monte-Carlo errors are larger."
         )
     for design, rows in refused.groupby("design", sort=False):
-        yield f"{design} has no answer on {rows['panels'].sum():,} panels: {rows['reason'].iloc[0].rstrip('.')}."
+        panels, reason = counted(rows["panels"].sum(), "panel", ","), rows["reason"].iloc[0].rstrip(".")
+        yield f"{design} has no answer on {panels}: {reason}."
 
 
 def _power(best: pd.DataFrame, scale: Scale, level: float) -> Iterator[str]:

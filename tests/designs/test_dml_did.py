@@ -474,7 +474,7 @@ def test_cells_of_a_cohort_that_covariates_tell_from_its_comparison_units_are_le
     assert f"cohort 4 in 1, 2, 4, 5, 6, 7, 8 left out: {why}" in fit.notes
     assert set(fit.cohort[~fit.reference]) == {7.0}
     assert fit.n_obs == 8 * np.sum(panel.first_treated["event"] != 4)
-    assert any("in 1 comparisons of a cohort" in note for note in fit.notes)
+    assert any("in 1 comparison of a cohort" in note for note in fit.notes)
     with pytest.raises(QuestionError, match=r"dml_did: no effect can be estimated: .* 4 in .*; cohort 7 in"):
         estimate(separated(4, 7), ask("x1", "copy", comparison="never_treated"), "dml_did", **options)
 

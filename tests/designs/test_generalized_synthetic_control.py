@@ -9,6 +9,7 @@ import pytest
 import simulated
 
 from study import Panel, Question, QuestionError, estimate
+from study.core import counted
 from study.designs.generalized_synthetic_control import interactive_effects
 
 NAME = "generalized_synthetic_control"
@@ -89,7 +90,7 @@ def test_cross_validation_tries_what_periods_before_treatment_and_comparison_uni
     tried = made.notes[0].split(" are ")[1].split(", ")
     assert [int(each.split(" with ")[1]) for each in tried] == list(range(most + 1))
     errors = [float(each.split()[0]) for each in tried]
-    assert made.notes[0].startswith(f"{int(np.argmin(errors))} factors by cross-validation")
+    assert made.notes[0].startswith(f"{counted(int(np.argmin(errors)), 'factor')} by cross-validation")
 
 
 @pytest.mark.parametrize("covariates", [(), ("moving",)])

@@ -560,7 +560,7 @@ def test_placebo_errors_of_one_treated_unit_are_the_spread_of_effects_on_every_o
     spread = np.std([fit.headline.effect[0] for fit in placebos])
     assert made.headline.std_error[0] == pytest.approx(spread, rel=1e-9)
     assert made.headline.critical_value()[0] == pytest.approx(1.959964, abs=1e-6)
-    assert "from all choices of 1 comparison units" in made.notes[0]
+    assert "from all choices of 1 comparison unit taken" in made.notes[0]
     share = estimate(
         panel, asked.replace(scale="proportional"), "synthetic_did", inference="placebo", leads=1
     )

@@ -170,6 +170,13 @@ def test_the_figure_leaves_out_the_own_event_time_and_the_reference() -> None:
     assert np.nansum(shown) == pytest.approx(off["weight"].abs().sum())
 
 
+@pytest.mark.parametrize("cohort", [2, 4])
+def test_with_one_cohort_the_figure_shows_no_rounding_as_weights(cohort: int) -> None:
+    (shown,) = weighted(simulated.panel(cohorts=(cohort,))).plot().axes[0].images
+    assert np.nansum(np.ma.filled(shown.get_array(), np.nan)) == 0
+    assert shown.get_clim() == (0, 1)
+
+
 @pytest.mark.parametrize(
     ("panel", "fields", "words"),
     [

@@ -93,7 +93,12 @@ def test_shares_before_treatment_do_not_explode_where_their_own_mean_is_small(pa
         (QUESTION, "twfe", {}, "one coefficient and no effects by event time"),
         (QUESTION.replace(base="varying"), "callaway_santanna", {}, 'base="universal"'),
         (QUESTION, "imputation", {}, "does not shift both alike"),
-        (QUESTION, "callaway_santanna", {"needs_pre": 9}, "9 are needed"),
+        (
+            QUESTION,
+            "callaway_santanna",
+            {"needs_pre": 9},
+            "2 event times before the reference -1 and it takes 9",
+        ),
         (QUESTION, "callaway_santanna", {"before": 0}, "0 event times before the reference"),
     ],
 )

@@ -206,6 +206,7 @@ def test_the_sentences_and_tables_say_which_comparisons_are_forbidden_and_their_
     assert set(table.loc[table["forbidden"], "kind"]) == {"already treated"}
     one = decomposed(simulated.panel(cohorts=(4,)))
     assert "No comparison is with units that are already treated." in one.sentences
+    assert one.sentences[0].endswith("the weighted sum of 1 difference in differences of two groups.")
     assert one["allowed_average"] == pytest.approx(one["coefficient"])
     share = decomposed(simulated.panel(level=50.0), ASKED.replace(scale="proportional"))
     assert "in levels" in share.sentences[-1]

@@ -612,8 +612,9 @@ def test_one_event_time_before_is_enough_except_for_its_changes_of_slope() -> No
     for kind in ("relative_magnitudes", "smoothness"):
         made = honest_did(fit, restriction=kind, before=1)
         assert made["n_pre"] == 1
+        assert any(", 1 event time before the reference and " in sentence for sentence in made.sentences)
         assert np.all(made.frame["conf_low"] < made.frame["conf_high"])
-    with pytest.raises(QuestionError, match="1 event times before the reference -1 and 2 are needed"):
+    with pytest.raises(QuestionError, match="1 event time before the reference -1 and it takes 2"):
         honest_did(fit, restriction="smoothness_relative", before=1)
 
 

@@ -94,6 +94,16 @@ def test_with_one_cohort_every_weight_is_the_share_and_no_spread_of_effects_can_
     assert any("No weight is negative" in sentence for sentence in made.sentences)
 
 
+def test_one_treated_cell_is_one_and_its_axes_have_whole_periods_alone() -> None:
+    panel = simulated.panel()
+    first = np.where(np.isnan(panel.first_treated["event"]), np.nan, panel.periods[-1])
+    made = weighted(replace(panel, first_treated={"event": first}))
+    assert any("in 1 treated cell of a cohort and a period" in sentence for sentence in made.sentences)
+    axis = made.plot().axes[0]
+    left, right = axis.get_xlim()
+    assert [tick for tick in axis.get_xticks() if left < tick < right] == [panel.periods[-1]]
+
+
 def with_negative(seed: int = 0) -> Panel:
     """Return a panel whose first cohort is large and early, so that its late cells have negative weights."""
     panel = simulated.panel(n=120, seed=seed, cohorts=(2, 3, 7))

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import searching
 import simulated
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from study import Panel, Question, QuestionError, estimate, settings
@@ -282,6 +283,19 @@ def test_refusals_are_listed_with_their_reason_and_nothing_is_dropped() -> None:
     assert any('comparison="never_treated"' in sentence for sentence in found.sentences)
     for reason in set(refused["refusal"]):
         assert any(sentence.endswith(reason) for sentence in found.sentences)
+
+
+def test_one_refusal_is_one_and_a_long_title_stands_within_the_figure() -> None:
+    made, name = panel(), "papers_of_all_teams_at_any_of_the_venues_that_are_covered_by_the_panel"
+    made = replace(made, outcomes={name: made.outcomes["y"]})
+    found = specification_curve(made, QUESTION.replace(outcome=name), designs=[*PAIR, "iv"], draws=99)
+    assert any(sentence.startswith("Refused, 1 specification of iv: ") for sentence in found.sentences)
+    figure = found.plot()
+    FigureCanvasAgg(figure).draw()
+    box = figure.axes[0].title.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+    ticks = figure.axes[-1].get_xticks()
+    assert (ticks == np.round(ticks)).all()
 
 
 def test_a_population_without_treated_units_is_a_refusal_of_its_specifications() -> None:

@@ -6,7 +6,7 @@ import warnings
 from dataclasses import replace
 from functools import cache
 from io import BytesIO
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +228,26 @@ def test_one_cohort_is_named_once_on_its_axis() -> None:
     left, right = axis.get_xlim()
     shown = [text.get_text() for text in axis.get_xticklabels() if left < text.get_position()[0] < right]
     assert shown == [panel.period_name(first)]
+    assert axis.get_xlabel() == "Month first treated"
+
+
+def test_one_cohort_without_a_standard_error_is_not_drawn_among_centuries() -> None:
+    panel = simulated.panel(cohorts=(4,))
+    first = np.where(np.arange(panel.n_units) == 0, 2004.0, np.nan)
+    alone = replace(panel, periods=panel.periods + 2000, first_treated={"event": first})
+    average = estimate(alone, QUESTION.replace(min_cohort_size=1)).aggregate("cohort")
+    assert np.isnan(average.std_error).all()
+    left, right = axes_of(average.plot()).get_xlim()
+    assert 2003 < left < 2004 < right < 2005
+
+
+def test_a_legend_of_many_lines_leaves_the_axis_its_height() -> None:
+    named = {f"a design whose name is as long as the titles of papers, {k}": fit() for k in range(5)}
+    figure = event_plot(named, labels={"y": "the number of papers a year at all of the venues of the field"})
+    FigureCanvasAgg(figure).draw()
+    axis = axes_of(figure)
+    assert axis.yaxis.label.get_window_extent().height < figure.bbox.height
+    assert axis.get_window_extent().height > 0.45 * drawing.HEIGHT * figure.dpi
 
 
 def test_quantiles_of_several_cells_are_not_joined_by_a_line() -> None:
@@ -252,6 +272,24 @@ def test_diagnostics_name_the_periods_of_the_panel() -> None:
     assert leads.axes[0].get_xlabel() == "Months since first treated"
     tested = axes_of(diagnostics.leads(estimate(panel, QUESTION)).plot())
     assert all(text.get_text().startswith("event time -") for text in tested.get_yticklabels())
+
+
+def test_names_of_many_periods_below_shades_leave_each_other_room() -> None:
+    panel, months = monthly(), np.arange(24) + 12 * 2019
+    names = tuple(f"{k // 12}-{k % 12 + 1:02d}" for k in months)
+    y = np.hstack([panel.outcomes["y"]] * 3)
+    first = panel.first_treated["event"]
+    dates = {"event": first - np.nanmin(first) + months[6]}
+    named: Any = {"periods": months, "period_names": names}
+    long = replace(panel, outcomes={"y": y}, first_treated=dates, covariates={}, **named)
+    figure = diagnostics.negative_weights(QUESTION.sample(long)).plot()
+    FigureCanvasAgg(figure).draw()
+    axis = figure.axes[0]
+    left, right = axis.get_xlim()
+    texts = [text for text in axis.get_xticklabels() if left < text.get_position()[0] < right]
+    boxes = [text.get_window_extent() for text in texts]
+    assert len(boxes) > 1
+    assert all(one.x1 + 5 < other.x0 for one, other in pairwise(boxes))
 
 
 def test_coefficients_and_averages_are_dots_on_lines() -> None:

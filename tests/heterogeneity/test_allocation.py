@@ -6,12 +6,22 @@ from dataclasses import replace
 
 import gaining
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 import simulated
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from study import Question, QuestionError, heterogeneity
-from study.heterogeneity.allocation import chances, distinct, least_leaf, policy_tree, tree_chances, tree_text
+from study.heterogeneity.allocation import (
+    _chart,
+    chances,
+    distinct,
+    least_leaf,
+    policy_tree,
+    tree_chances,
+    tree_text,
+)
 from study.heterogeneity.scored import NEAREST, Scores, prior_of
 
 EXACT = 1e-9
@@ -55,6 +65,18 @@ def test_values_are_means_of_scores_of_those_chosen_and_errors_are_clustered_sum
     size = scores.x[:, 1]
     assert set(np.flatnonzero(found["chances"][:, 1])) == set(np.argsort(-size)[:30])
     assert set(np.flatnonzero(found["chances"][:, 2])) == set(np.argsort(size)[:30])
+
+
+def test_names_of_the_figures_axes_leave_each_other_room() -> None:
+    rules = pd.DataFrame(
+        {"rule": ["at random", "largest first"], "value": [1.0, 2.0], "less_random": [np.nan, 1.0]}
+    )
+    rules = rules.assign(conf_low=0.0, conf_high=3.0, half_width_less_random=0.5)
+    figure = _chart(rules, None, "papers of all teams of the university", 0.95)
+    FigureCanvasAgg(figure).draw()
+    left, right = (axis.xaxis.label.get_window_extent() for axis in figure.axes)
+    assert 0 <= left.x0 < left.x1 < right.x0 < right.x1 <= figure.bbox.x1
+    assert figure.axes[0].get_window_extent().height > 2 * 0.15 * figure.dpi
 
 
 def test_a_rule_without_an_error_takes_none_from_the_others() -> None:

@@ -9,6 +9,7 @@ import gaining
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from plans import PLAN
 from typer.testing import CliRunner
 
@@ -19,6 +20,7 @@ from study.heterogeneity.causal_forest import (
     COLUMNS,
     IN_A_BAG,
     _chart,
+    _sentences,
     best_linear_predictor,
     calibration_score,
     causal_forest,
@@ -131,6 +133,18 @@ def test_where_all_gain_alike_the_forest_spreads_less() -> None:
         for only in (True, False)
     ]
     assert made[1] < 0.5 * made[0]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_forest_without_a_split_has_no_ranking_to_compare() -> None:
+    question, draws = Question("y", "event"), np.random.default_rng(0).normal(size=(40, 6))
+    table = pd.DataFrame(draws, columns=COLUMNS[2:]).assign(treated=np.arange(40) % 2)
+    *_, ranked = _sentences(table, 0, question, 0.95)
+    assert (
+        f"correlation of {scipy.stats.spearmanr(table['forest'], table['linear'])[0]:.2f} with the" in ranked
+    )
+    *_, flat = _sentences(table.assign(forest=1.0), 0, question, 0.95)
+    assert flat.endswith("; one of them ranks no unit before another.")
 
 
 @pytest.mark.parametrize(

@@ -278,6 +278,12 @@ def test_what_it_says_and_shows() -> None:
         np.testing.assert_array_equal(table[name][1:], values)
     assert len(ends.plot().axes[0].get_yticks()) == 2
     assert len(found.plot().axes[0].get_yticks()) == 2
+    for shown in (found, ends):
+        (axis,) = shown.plot().axes
+        (drawn,) = (np.array(each.get_segments()) for each in axis.collections)
+        bounded = np.isfinite(shown.conf_high - shown.conf_low)
+        expected = np.where(bounded, [shown.conf_low, shown.conf_high], np.array([axis.get_xlim()]).T)
+        np.testing.assert_allclose(drawn[:, :, 0], expected.T)
     for shown in (found, cross_fitted_t(sample(0, before=9), "imputation")):
         assert len(repr(shown)) < 300
         assert "array(" not in repr(shown)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
 from itertools import product
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -413,6 +415,15 @@ def test_further_questions_have_their_own_design_event_and_panel(setting: Settin
     assert any("the question has no dose" in sentence for sentence in made.sentences)
     assert "Another design: the later event by another design." in made.sentences
     assert "of 2 intervals by further question exclude zero" in made.sentences[0]
+
+
+@pytest.mark.parametrize(
+    ("n", "said"),
+    [(1, "1 of 3 intervals by line excludes zero (0)."), (0, "0 of 3 intervals by line exclude zero.")],
+)
+def test_one_interval_excludes_zero_and_none_exclude_it(n: int, said: str) -> None:
+    effects: Any = {f"{k}": SimpleNamespace(exists=True, excludes_zero=k < n) for k in range(3)}
+    assert list(exhibit.excluding_zero({"Levels": effects}, "line")) == [f"Levels: {said}"]
 
 
 def test_tables_are_whole_in_every_format(

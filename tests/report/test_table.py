@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from typing import get_args
 
 import pytest
+from browsers import NARROW, WIDE, opened_page, seen_at
 from docx import Document
 from rich.cells import cell_len
 from tex import (
@@ -28,6 +29,7 @@ from tex import (
 from study.core.errors import OutputError, QuestionError
 from study.report import latex
 from study.report.table import (
+    AMONG,
     HEADING,
     PAGE_LINES,
     PROSE,
@@ -403,8 +405,26 @@ def test_a_long_table_wider_than_a_page_is_several_with_some_of_the_columns_each
         "A table (columns 1 to 7 of 8)",
         "A table (column 8 of 8)",
     ]
+    assert text.count(r"\begin{longtable}") == 2
     shown = sorted(re.findall(r"& (\d\.\d{3})", text))
     assert shown == sorted(cell.text for line in made.lines for cell in line.cells)
+
+
+def test_parts_of_a_long_table_come_in_order_though_one_of_them_fits_a_page():
+    last = Line("a_design_with_a_very_long_name/and_more", [*[""] * 7, "words " * 20])
+    made = of_many_columns()
+    few = replace(made, blocks=[Block("", [*made.lines[:40], *[last] * 4])])
+    assert few.is_long
+    assert r"\begin{table}" not in few.latex().decode()
+
+
+def test_words_among_numbers_are_on_lines_that_are_no_wider_than_a_few_columns():
+    names = ", ".join(f"covariate_number_{k}" for k in range(6))
+    table = table_of(lines=[Line("Effect", [Number(1.0)]), Line("Covariates", [names])])
+    (cell,) = re.findall(r"& {\\makecell\[t\]{(.*)}} ", table.latex().decode())
+    lines = cell.replace(r"\_", "_").split(r" \\ ")
+    assert max(map(len, lines)) <= AMONG
+    assert " ".join(lines) == names
 
 
 # Made when they are asked for.
@@ -594,3 +614,13 @@ def test_latex_that_stands_alone_says_first_that_it_needs_another_engine():
     assert text.count("XeLaTeX") == 1
     assert "fontspec}" in text
     assert "inputenc" not in text
+
+
+def test_stars_and_long_names_stay_within_a_narrow_page(tmp_path):
+    name = "average_number_of_peer_reviewed_publications"
+    wide = table_of(lines=[Line(name, [Number(1.5, stars="***")] * 9)], heading="Representations")
+    page = replace(wide, caption=f"Effect on {name}").save(tmp_path / "x.html")
+    with opened_page(page, tmp_path / "profile") as browser:
+        for width in (NARROW, WIDE):
+            seen_at(browser, width)
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= width

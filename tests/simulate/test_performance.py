@@ -384,6 +384,8 @@ def test_fewer_panels_and_refusals_are_said():
         s.startswith("b, which takes long, was asked of 40 panels and not of 400") for s in found.evidence
     )
     assert "b has no answer on 3 panels: b: it cannot." in found.evidence
+    entrants["no effect"] = replace(entrants["no effect"], refused=(("b", "b: it cannot.", 1),))
+    assert "b has no answer on 1 panel: b: it cannot." in findings_of(entrants, PERCENT).evidence
     assert found["refused"].to_dict("records") == [
         {"process": "no effect", "design": "b", "reason": "b: it cannot.", "panels": 3}
     ]

@@ -458,7 +458,8 @@ def excluding_zero(effects: Mapping[str, Mapping[str, Effect]], by: str) -> Iter
         answered = {label: effect for label, effect in of_scale.items() if effect.exists}
         labels = [label for label, effect in answered.items() if effect.excludes_zero]
         named = f" ({'; '.join(labels)})" if labels else ""
-        yield f"{title}: {len(labels)} of {len(answered)} intervals by {by} exclude zero{named}."
+        s = "s" * (len(labels) == 1)
+        yield f"{title}: {len(labels)} of {len(answered)} intervals by {by} exclude{s} zero{named}."
 
 
 def outcome_line(label: str, effects: Sequence[Effect], scale_name: str) -> Line:

@@ -133,4 +133,6 @@ def _range(findings: Findings, finding: Finding) -> Iterator[str]:
         f"the estimate runs from {low} to {high} ({units.printed}) by learner, {finding['estimate_range']:.2f} "
         "standard errors apart."
     )
-    yield f"{sum(row.excludes_zero for row in rows)} of {len(rows)} intervals by learner exclude zero."
+    excluding = sum(row.excludes_zero for row in rows)
+    s = "s" * (excluding == 1)
+    yield f"{excluding} of {len(rows)} intervals by learner exclude{s} zero."

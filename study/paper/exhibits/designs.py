@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from study import figures
-from study.core import capital, decimals, p_is
+from study.core import capital, decimals, grouped, p_is
 from study.inference import Agreement
 from study.panel import Scale
 from study.paper import Event, Part, Piece, Plan, Result, Setting, agreement, draw, exhibit, refusals
@@ -248,10 +248,9 @@ def _notes(setting: Setting, events: Sequence[Event], agreements: Agreements) ->
 def _adjusted(plan: Plan, every: Sequence[Result]) -> Iterator[str]:
     """Say which covariates and weights the plan's questions share, where they do, and which rows have others."""
     for field in ("covariates", "weights"):
-        shared, rows = _names(plan.question.get(field)), dict[str, dict[str, None]]()
-        for result in every:
-            rows.setdefault(_names(getattr(result.task.question, field)), {})[result.task.row.label] = None
-        others = (f"{own} in {', '.join(rows[own])}" for own in rows if own != shared)
+        shared = _names(plan.question.get(field))
+        rows = grouped((_names(getattr(r.task.question, field)), r.task.row.label) for r in every)
+        others = (f"{own} in {', '.join(dict.fromkeys(rows[own]))}" for own in rows if own != shared)
         if shared != "none":
             yield f"{capital(field)}: {'; '.join([shared, *others])}."
 
@@ -262,11 +261,8 @@ def _names(columns: str | Sequence[str] | None) -> str:
 
 def _drawn_folds(setting: Setting, event: Event) -> Iterator[str]:
     """Say how much of the averages over draws of the folds is left to chance, at most, with the design."""
-    shares: dict[str, list[float]] = {}
-    for result in _every(setting, [event]):
-        if result.headline:
-            share = result.draw_error / result.headline.std_error
-            shares.setdefault(result.task.row.label, []).append(share)
+    answers = ((r.task.row.label, r.draw_error, r.headline) for r in _every(setting, [event]))
+    shares = grouped((label, error / effect.std_error) for label, error, effect in answers if effect)
     most = [(max(own), label) for label, own in shares.items() if not any(map(math.isnan, own))]
     if most:
         share, label = max(most, key=itemgetter(0))

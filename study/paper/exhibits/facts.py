@@ -727,19 +727,20 @@ def numbers(data: Data) -> Iterator[Piece]:
         for threshold in THRESHOLDS:
             for fact in of_models(models, definition(threshold), month(vintage)):
                 yield from _of_fact(fact, vintage, threshold, vintage, threshold, fact.name)
-    source = partial(_source, FIELDS_FILE)
+    papers = partial(_source, FIELDS_FILE)
     for venue, periods in by_period(data.fields, PERIODS).items():
         for each in periods:
             who, at = f"academic-only teams at {each.venue}, {each.seen}", (venue, each.period)
-            yield from _of_values(values_of(each.heavy), source(f"{who}, compute-heavy papers"), *at, "heavy")
-            yield from _of_values(values_of(each.other), source(f"{who}, other papers"), *at, "other")
-            less = source(f"{who}, compute-heavy less other papers")
+            yield from _of_values(values_of(each.heavy), papers(f"{who}, compute-heavy papers"), *at, "heavy")
+            yield from _of_values(values_of(each.other), papers(f"{who}, other papers"), *at, "other")
+            less = papers(f"{who}, compute-heavy less other papers")
             yield from _of_values(values_of(each.heavy, each.other), less, *at)
     *_, newest = data.models.values()
     for years in (BEFORE_RELEASED, RELEASED):
-        for sector, each in releases(newest, years).items():
+        for sector, release in releases(newest, years).items():
             claim = f"{SECTORS[sector]}, open weights among notable models of {years} of which it is known"
-            yield from _of_values(values_of(each.open), _source(MODELS_FILE, claim), "weights", years, sector)
+            values, source = values_of(release.open), _source(MODELS_FILE, claim)
+            yield from _of_values(values, source, "weights", years, sector)
 
 
 def _of_fact(fact: Fact, vintage: str, threshold: str, *parts: str) -> Iterator[Piece]:

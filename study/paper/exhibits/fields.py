@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import BoolArray, FloatArray, counted, listed, p_is, p_text
+from study.core import BoolArray, FloatArray, counted, grouped, listed, p_is, p_text
 from study.data.audits import read_titles, topics_audit
 from study.figures import COLOUR, GREY, SECOND, Axes, Figure, canvas, draw_legend, legend_above, on_axes
 from study.panel import Panel, checksum, load_panel, shipped
@@ -117,11 +117,11 @@ def _recall(setting: Setting) -> Iterator[Piece]:
     sample, counts = read_titles(path), pd.read_csv(path.with_name("topics_strata.csv"))
     questions = {"title": "verdict", "deep": "deep"}
     values = {name: topics_audit(sample, counts, q).recall.value for name, q in questions.items()}
-    about = {"data": "/".join(file), "checksum": checksum(*file), "command": "study audit"}
+    about: Any = {"data": "/".join(file), "checksum": checksum(*file), "command": "study audit"}
     return setting.numbers("recall", values, RECALL, **about)
 
 
-def _about(plan: FieldsPlan, panels: Mapping[str, Panel], result: Answer) -> dict[str, str]:
+def _about(plan: FieldsPlan, panels: Mapping[str, Panel], result: Answer) -> dict[str, Any]:
     """Return the fields of the source of a line's numbers."""
     panel, line = panels[result.line.panel], result.line
     base = f"base to {line.last_before}" if line.last_before else "base to the event at each venue"
@@ -276,10 +276,8 @@ def units_table(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel])
 
 def _by_venue(result: Answer) -> str:
     """Say which fields are compared at which venues."""
-    venues: dict[str, list[str]] = {}
-    for name in result.cells.fields:
-        venue, _, kind = str(name).partition(", ")
-        venues.setdefault(kind, []).append(venue)
+    names = (str(name).partition(", ") for name in result.cells.fields)
+    venues = grouped((kind, venue) for venue, _, kind in names)
     return "; ".join(f"{kind} at {listed(own)}" for kind, own in venues.items())
 
 

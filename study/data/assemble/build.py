@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -314,5 +313,4 @@ def heading(path: Path) -> list[str]:
     """
     if not path.is_file():
         raise DataError(f"{path}: there is no such file, but the catalogue of columns has it.")
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8", newline="") as stream:
-        return next(csv.reader(stream), [])
+    return list(pd.read_csv(path, nrows=0))

@@ -379,9 +379,7 @@ def of_plan(
     given: dict[str, Any] = {"band_draws": draws, "seed": seed}
     changes = {name: value for name, value in given.items() if value is not None}
     plan = replace(papers.read_plan(path), **changes)
-    by_event: dict[str, list[papers.Task]] = {}
-    for task in map(plan.ask, questions):
-        by_event.setdefault(task.event.label, []).append(task)
+    by_event = core.grouped((task.event.label, task) for task in map(plan.ask, questions))
     rows = plan.rows if designs is None else [row for name in designs for row in plan.rows_of(name)]
     panel = papers.run.load(plan)
     report.check_labels(labels, panel, [name for row in rows for name in (row.name, row.label)], WHO)

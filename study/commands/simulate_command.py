@@ -249,11 +249,12 @@ def _table(
     spec: Specification, name: str, caption: str, columns: Columns, frame: pd.DataFrame, note: str
 ) -> report.Table:
     count, units = "passing" if columns is AFTER_TEST else "repetitions", spec.question.effect_scale
-    lines: dict[str, list[report.Line]] = {}
-    for _, row in frame.iterrows():
+
+    def line(row: pd.Series) -> report.Line:
         measures = (_cell(row, *column[1:], units) for column in columns)
-        line = report.Line(row["design"], [report.Number(row[count], 0), *measures])
-        lines.setdefault(capital(row["process"]), []).append(line)
+        return report.Line(row["design"], [report.Number(row[count], 0), *measures])
+
+    lines = core.grouped((capital(row["process"]), line(row)) for _, row in frame.iterrows())
     headings = ["Panels", *(heading for heading, _, _ in columns)]
     blocks = [report.Block(*block) for block in lines.items()]
     level = f"Effects: {units.column}; intervals are at {100 * spec.level:g}%."

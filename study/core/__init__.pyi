@@ -112,6 +112,7 @@ from .words import decimals as decimals
 from .words import distinct_texts as distinct_texts
 from .words import first_of as first_of
 from .words import fixed as fixed
+from .words import grouped as grouped
 from .words import html_page as html_page
 from .words import lines as lines
 from .words import listed as listed

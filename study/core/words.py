@@ -6,13 +6,15 @@ import html
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from study.core.errors import visible
 
 if TYPE_CHECKING:
     import pandas as pd
 
+K = TypeVar("K")
+V = TypeVar("V")
 # What is recorded of an estimate: ten times finer than references are met, a million times coarser than rounding.
 RECORDED = 8
 WITHOUT_DECIMALS, THREE_DIGITS = 100_000, 100
@@ -83,6 +85,18 @@ def listed(items: Iterable[str], word: str = "and") -> str:
     """Return items as a list in a sentence."""
     *most, last = items
     return f"{', '.join(most)} {word} {last}" if most else last
+
+
+def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    """Return values by what they stand under, which is in the order in which it first comes.
+
+    >>> grouped([("b", 1), ("a", 2), ("b", 3)])
+    {'b': [1, 3], 'a': [2]}
+    """
+    together: dict[K, list[V]] = {}
+    for key, value in pairs:
+        together.setdefault(key, []).append(value)
+    return together
 
 
 def counted(number: float, what: str, form: str = "") -> str:

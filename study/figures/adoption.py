@@ -201,13 +201,12 @@ def histories(panel: Panel, event: str) -> list[tuple[Group, FloatArray]]:
         return rows[::-1]
     dates, unknown = _dates(panel, event)
     first, last = periods[[0, -1]]
-    bounded = np.clip(dates, first, last + 1)
-    labels = {first: f"{panel.period_name(first)} or before", last + 1: "later"}
+    bounded = np.where(np.isnan(dates), np.inf, np.clip(dates, first, last + 1))
+    labels = {first: f"{panel.period_name(first)} or before", last + 1: "later", np.inf: "never"}
     rows = []
     for date in np.unique(bounded[~unknown]):
-        label = "never" if np.isnan(date) else labels.get(date, panel.period_name(date))
-        member = ~unknown & (np.isnan(bounded) if np.isnan(date) else bounded == date)
-        rows.append((Group(label, member), (periods >= date).astype(float)))
+        label = labels[date] if date in labels else panel.period_name(date)
+        rows.append((Group(label, ~unknown & (bounded == date)), (periods >= date).astype(float)))
     ambiguous = Group("date ambiguous", unknown), np.full(len(periods), float(UNSEEN))
     return [*rows, ambiguous] if unknown.any() else rows
 

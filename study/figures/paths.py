@@ -285,8 +285,7 @@ def event_study_with_counts(
             places = []
             for k, ((label, path), series) in enumerate(zip(grid.paths.items(), SERIES, strict=False)):
                 shift = 0.36 * (k - (len(grid.paths) - 1) / 2)
-                look: Any = {"series": series, "shift": shift, "width": 0.3}
-                draw_path(axis, path, percent=grid.scale.percent, **look)
+                draw_path(axis, path, percent=grid.scale.percent, series=series, shift=shift, width=0.3)
                 places.append(path["event_time"].to_numpy() + shift)
                 how: Any = {"color": series.colour, "fontsize": 7.5, "va": "top", "clip_on": False}
                 at: Any = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}

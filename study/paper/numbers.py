@@ -333,16 +333,13 @@ def passages(text: str) -> Iterator[Sentence]:
 
 def sentences(text: str, numbers: Mapping[str, Traced]) -> Iterator[Sentence]:
     """Yield the sentences of a text in LaTeX; a number whose value is a sentence is one by itself."""
+    whole = {at for at, traced in numbers.items() if traced.value.endswith((".", "?"))}
     for line, passage in passages(text):
         at = 0
-        marked = RESULT.sub(lambda cited: cited[0] + _MARK * _is_sentence(numbers, cited[1]), passage)
+        marked = RESULT.sub(lambda cited: cited[0] + _MARK * (cited[1] in whole), passage)
         for end in [*(match.end() for match in _END.finditer(marked)), len(marked)]:
             yield Sentence(line + marked.count("\n", 0, at), marked[at:end].replace(_MARK, "").strip())
             at = end
-
-
-def _is_sentence(numbers: Mapping[str, Traced], at: str) -> bool:
-    return at in numbers and numbers[at].value.endswith((".", "?"))
 
 
 def filled(sentence: Sentence, numbers: Mapping[str, Traced]) -> str:

@@ -16,9 +16,9 @@ from importlib.metadata import version
 from itertools import count, pairwise
 from typing import Any
 
-from study.core import NUMERICS, __version__
+from study.core import NUMERICS, __version__, grouped
 from study.panel import Panel
-from study.paper import Drawn, Exhibit, Exhibited, Plan, Traced, worded
+from study.paper import Drawn, Exhibit, Exhibited, Plan, Source, Traced, worded
 from study.paper.numbers import LABELS
 from study.report import Table, render, with_signs
 
@@ -98,9 +98,7 @@ def page(
     called = places(exhibits, paper)
     in_words = partial(worded, words=words or {})
     reworded = [(exhibit, _reworded(shown, in_words)) for exhibit, shown in exhibits]
-    sections: dict[str, list[tuple[Exhibit, Exhibited]]] = {}
-    for exhibit, shown in reworded:
-        sections.setdefault(exhibit.section, []).append((exhibit, shown))
+    sections = grouped((exhibit.section, (exhibit, shown)) for exhibit, shown in reworded)
     exhibit_of = {place: pair for pair in reworded for place in _items(pair[1])}
     leading = {
         at: exhibit_of[at]
@@ -229,8 +227,9 @@ def picture(figure: Drawn) -> dict[str, Any]:
 
 def origins(numbers: Iterable[Traced]) -> dict[tuple[tuple[str, str], ...], list[Traced]]:
     """Return numbers by where they come from: labels with texts of question, design, options, data, seed, command."""
-    alike: dict[tuple[tuple[str, str], ...], list[Traced]] = {}
-    for traced in numbers:
-        parts = ((label, getattr(traced.source, name)) for name, label in ORIGIN.items())
-        alike.setdefault(tuple((label, text) for label, text in parts if text), []).append(traced)
-    return alike
+
+    def origin(source: Source) -> tuple[tuple[str, str], ...]:
+        parts = ((label, getattr(source, name)) for name, label in ORIGIN.items())
+        return tuple((label, text) for label, text in parts if text)
+
+    return grouped((origin(traced.source), traced) for traced in numbers)

@@ -130,9 +130,8 @@ def simulated(plan: Plan, panel: Panel) -> Recorded:
     # Where assumptions fail no design is expected to cover: what is recommended is so on panels as calibrated.
     calibrated = {title: replications[title] for title in plan.calibrated_processes()}
     finding = findings_of(calibrated, base_question(plan).effect_scale)
-    measured = performance(replications).set_index(KEY)
-    firsts = pd.DataFrame(_firsts(replications), columns=[*KEY, *FIRST]).set_index(KEY)
-    rows = measured.join(firsts).reset_index()
+    firsts = pd.DataFrame(_firsts(replications), columns=[*KEY, *FIRST])
+    rows = performance(replications).merge(firsts, on=KEY)
     numbers = numbers_of(process)
     return Recorded(specification(plan, panel), rows, finding["recommendation"], finding.sentences, numbers)
 

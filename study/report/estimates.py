@@ -20,6 +20,7 @@ from study.core import (
     counted,
     decimals,
     fixed,
+    grouped,
     lines,
     listed,
     p_is,
@@ -204,19 +205,17 @@ def _by_scale(comparisons: Sequence[Comparison]) -> list[Comparison]:
     labels = tuple(dict.fromkeys(label for c in comparisons for label in c.labels))
     outcomes = tuple(dict.fromkeys(outcome for c in comparisons for outcome in c.outcomes))
     untested = dict.fromkeys(outcomes, replace(agreement_of({}), notes=()))
-    joined: dict[str, Comparison] = {}
-    for comparison in comparisons:
-        scale = comparison.question.scale
-        both = joined.get(scale)
-        joined[scale] = replace(
-            comparison,
+    return [
+        replace(
+            own[-1],
             labels=labels,
             outcomes=outcomes,
-            estimates=(both.estimates if both else {}) | comparison.estimates,
-            refusals=(both.refusals if both else {}) | comparison.refusals,
-            agreement=untested if both else untested | comparison.agreement,
+            estimates={key: fit for comparison in own for key, fit in comparison.estimates.items()},
+            refusals={key: why for comparison in own for key, why in comparison.refusals.items()},
+            agreement=untested if len(own) > 1 else untested | own[0].agreement,
         )
-    return list(joined.values())
+        for own in grouped((comparison.question.scale, comparison) for comparison in comparisons).values()
+    ]
 
 
 def as_table(fit: Estimate, level: float = 0.95) -> Table:

@@ -146,13 +146,14 @@ class Table:
 
     def worded(self, say: Callable[[str], str]) -> Table:
         """Return the table with each of its texts as a function says it."""
-        blocks = []
-        for title, lines in self.blocks:
-            own = [
-                Line(say(label), [say(cell) if isinstance(cell, str) else cell for cell in cells])
-                for label, cells in lines
-            ]
-            blocks.append(Block(say(title), own))
+
+        def said(cell: Cell) -> Cell:
+            return say(cell) if isinstance(cell, str) else cell
+
+        blocks = [
+            Block(say(title), [Line(say(label), [*map(said, cells)]) for label, cells in lines])
+            for title, lines in self.blocks
+        ]
         return replace(
             self,
             caption=say(self.caption),

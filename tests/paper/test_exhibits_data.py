@@ -119,7 +119,9 @@ def drawings(paper, made_and_drawn, compared):
     """Return the figures of the exhibits before they are files, that of balance as its diagnostic draws it."""
     return made_and_drawn[1] | {
         "balance": compared[2].plot(),
-        "path": path_figure(paper.plan, paper.plan.events[0], "log1p", paper.results, "year"),
+        "path": path_figure(
+            paper.plan, paper.answers(paper.event, "log1p", paper.plan.figure_row.label), "year"
+        ),
     }
 
 

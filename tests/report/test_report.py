@@ -272,9 +272,10 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
 
 
 def test_a_figure_is_the_same_bytes_when_drawn_again(ran):
-    plan, _, results, files = ran
+    plan, panel, results, files = ran
+    answers = Setting(plan, panel, results).answers(plan.events[0], "log1p", plan.figure_row.label)
     for kind in ("pdf", "png"):
-        again = drawing.drawn(path_figure(plan, plan.events[0], "log1p", results, "period"), kind)
+        again = drawing.drawn(path_figure(plan, answers, "period"), kind)
         assert again == files[f"figures/sim1_log1p.{kind}"]
 
 

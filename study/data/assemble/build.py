@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.core import DataError, settle, tell, write_all
+from study.core import DataError, grouped, settle, tell, write_all
 from study.data import grants, sources, topics
 from study.data.assemble import csmetrics, machines, models, panels, programmes
 from study.data.institutions import UNIT, Matcher, load, match, read_overrides
@@ -301,10 +300,7 @@ def codebook(
 
 def _by_role(roles: Roles, columns: Sequence[str]) -> dict[str, list[str]]:
     """Return the columns of a panel by what they are for."""
-    by_role: dict[str, list[str]] = {}
-    for column in columns:
-        by_role.setdefault(roles.role(column) or "not read", []).append(column)
-    return by_role
+    return grouped((roles.role(column) or "not read", column) for column in columns)
 
 
 def heading(path: Path) -> list[str]:
@@ -317,5 +313,4 @@ def heading(path: Path) -> list[str]:
     """
     if not path.is_file():
         raise DataError(f"{path}: there is no such file, but the catalogue of columns has it.")
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8", newline="") as stream:
-        return next(csv.reader(stream), [])
+    return list(pd.read_csv(path, nrows=0))

@@ -483,11 +483,9 @@ def read_overrides(path: Path, matcher: Matcher, *items: str) -> dict[Any, Entit
     DataError
         If the table is missing, has another heading, or decides twice about one item.
     """
-    overrides: dict[Any, Entity | None] = {}
-    for _, row in csv_rows(path, (*items, "university", "country", "note"), unique=items, remedy=RESTORE):
-        name = row["university"]
-        overrides[itemgetter(*items)(row)] = matcher.university(name, row["country"]) if name else None
-    return overrides
+    rows = csv_rows(path, (*items, "university", "country", "note"), unique=items, remedy=RESTORE)
+    decided = ((itemgetter(*items)(row), row["university"], row["country"]) for _, row in rows)
+    return {item: matcher.university(name, country) if name else None for item, name, country in decided}
 
 
 # Name of a site and ISO2 code of its country.

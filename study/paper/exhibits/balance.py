@@ -30,11 +30,11 @@ OF_BALANCE = {
 }
 # Columns of the panels that ship, in words; others are read as they are named.
 WORDS = {
-    "log_baseline_papers": "Log of baseline papers, all venues",
-    "baseline_papers": "Baseline papers, all venues",
-    "baseline_venue_papers": "Baseline papers, this venue",
-    "first_paper_year": "Year of the first paper",
-    "tier": "Baseline papers, all venues",
+    "log_baseline_papers": "log of baseline papers, all venues",
+    "baseline_papers": "baseline papers, all venues",
+    "baseline_venue_papers": "baseline papers, this venue",
+    "first_paper_year": "year of the first paper",
+    "tier": "baseline papers, all venues",
 }
 HEADINGS = ("Treated", "Comparison", "Difference", "Variance ratio", "Regression", "Odds weights")
 OF_SUMMARY = {
@@ -63,8 +63,8 @@ def balance(setting: Setting) -> Iterator[Piece]:
     yield table(setting, sample, finding, pooled)
     for row in pooled.to_dict("records"):
         values, at = {column: row[column] for column in OF_BALANCE}, row["covariate"]
-        how = {"quantity": in_words(setting, row["covariate"]), "seed": ""}
-        yield from setting.numbers(at, values, _columns(row), task, **how)
+        name = capital(in_a_sentence(setting, at))
+        yield from setting.numbers(at, values, _columns(row), task, quantity=name, seed="")
     yield from setting.numbers("summary", summary(pooled), OF_SUMMARY, task, seed="")
     both = pooled.dropna(subset=["difference", "adjusted_difference"])
     if len(both):
@@ -144,8 +144,8 @@ def table(setting: Setting, sample: Sample, finding: Finding, pooled: pd.DataFra
     for row in pooled.to_dict("records"):
         name, cells = row["covariate"], [_cell(row, column) for column in shown]
         attribute = next((each for each in sample.attributes if name.startswith(f"{each} ")), "")
-        label = name.removeprefix(f"{attribute} ") if attribute else in_words(setting, name)
-        lines.setdefault(in_words(setting, attribute), []).append(Line(label, cells))
+        label = name.removeprefix(f"{attribute} ") if attribute else capital(in_a_sentence(setting, name))
+        lines.setdefault(capital(in_a_sentence(setting, attribute)), []).append(Line(label, cells))
     return Table(
         name="balance",
         caption=f"Treated and comparison {plan.text.units} before treatment",
@@ -174,14 +174,9 @@ def _size(line: Line) -> int:
     return int(first[0]) if first else 0
 
 
-def in_words(setting: Setting, name: str) -> str:
-    """Return a covariate's name as words."""
-    return WORDS[name] if setting.ships and name in WORDS else capital(name.replace("_", " "))
-
-
 def in_a_sentence(setting: Setting, name: str) -> str:
     """Return a covariate's name as words of a sentence; names and labels of one's own keep their capitals."""
-    return WORDS[name].lower() if setting.ships and name in WORDS else name.replace("_", " ")
+    return WORDS[name] if setting.ships and name in WORDS else name.replace("_", " ")
 
 
 def summary(pooled: pd.DataFrame) -> dict[str, float]:

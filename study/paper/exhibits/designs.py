@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 
 from study import figures
-from study.core import capital, decimals, p_is
+from study.core import capital, decimals, grouped, p_is
 from study.inference import Agreement
 from study.panel import Scale
-from study.paper import Event, Part, Piece, Plan, Result, Results, Setting, agreement, draw, exhibit, refusals
+from study.paper import Event, Part, Piece, Plan, Result, Setting, agreement, draw, exhibit, refusals
 from study.report import (
     A_DASH,
     COLUMNS,
@@ -109,7 +109,7 @@ def _pieces(setting: Setting, event: Event, agreements: Agreements) -> Iterator[
                 f"{in_letters(event.label)}_{scale}",
                 f"Effects of {event.called} by event time, {plan.figure_row.label}. {title}. Lines are pointwise "
                 f"intervals at {100 * plan.level:g}%, bars simultaneous bands.",
-                path_figure(plan, event, scale, setting.results, panel.period_unit),
+                path_figure(plan, answers, panel.period_unit),
                 f"Event study of {', '.join(titles)}: estimates with pointwise intervals and the "
                 f"simultaneous band at {100 * plan.level:g}%, from {plan.window[0]} to {plan.window[1]} "
                 f"{panel.period_unit}s since the event.",
@@ -248,10 +248,9 @@ def _notes(setting: Setting, events: Sequence[Event], agreements: Agreements) ->
 def _adjusted(plan: Plan, every: Sequence[Result]) -> Iterator[str]:
     """Say which covariates and weights the plan's questions share, where they do, and which rows have others."""
     for field in ("covariates", "weights"):
-        shared, rows = _names(plan.question.get(field)), dict[str, dict[str, None]]()
-        for result in every:
-            rows.setdefault(_names(getattr(result.task.question, field)), {})[result.task.row.label] = None
-        others = (f"{own} in {', '.join(rows[own])}" for own in rows if own != shared)
+        shared = _names(plan.question.get(field))
+        rows = grouped((_names(getattr(r.task.question, field)), r.task.row.label) for r in every)
+        others = (f"{own} in {', '.join(dict.fromkeys(rows[own]))}" for own in rows if own != shared)
         if shared != "none":
             yield f"{capital(field)}: {'; '.join([shared, *others])}."
 
@@ -262,11 +261,8 @@ def _names(columns: str | Sequence[str] | None) -> str:
 
 def _drawn_folds(setting: Setting, event: Event) -> Iterator[str]:
     """Say how much of the averages over draws of the folds is left to chance, at most, with the design."""
-    shares: dict[str, list[float]] = {}
-    for result in _every(setting, [event]):
-        if result.headline:
-            share = result.draw_error / result.headline.std_error
-            shares.setdefault(result.task.row.label, []).append(share)
+    answers = ((r.task.row.label, r.draw_error, r.headline) for r in _every(setting, [event]))
+    shares = grouped((label, error / effect.std_error) for label, error, effect in answers if effect)
     most = [(max(own), label) for label, own in shares.items() if not any(map(math.isnan, own))]
     if most:
         share, label = max(most, key=itemgetter(0))
@@ -276,15 +272,11 @@ def _drawn_folds(setting: Setting, event: Event) -> Iterator[str]:
         )
 
 
-def path_figure(plan: Plan, event: Event, scale: str, results: Results, period: str) -> figures.Figure:
-    """Draw the event study of each outcome by the headline, or by the first design that has one, where it answers."""
-    row = plan.figure_row
-    paths = {
-        title: figures.shown(pd.DataFrame(path), plan.window)
-        for outcome, title in plan.outcomes.items()
-        if (path := results[event.label, scale, outcome, row.label].path)
-    }
-    return figures.event_study(paths, scale=Scale(scale, plan.text.counted), unit=period)
+def path_figure(plan: Plan, answers: Sequence[Result], period: str) -> figures.Figure:
+    """Draw the event study of each outcome that the answers of a row, one an outcome, have one of."""
+    drawn = {plan.outcomes[r.task.outcome]: pd.DataFrame(r.path) for r in answers if r.path}
+    paths = {title: figures.shown(path, plan.window) for title, path in drawn.items()}
+    return figures.event_study(paths, scale=Scale(answers[0].task.scale, plan.text.counted), unit=period)
 
 
 def _sentence(setting: Setting, event: Event, agreement: Agreement) -> str:

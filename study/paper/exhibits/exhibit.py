@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from study.core import QuestionError, capital, one_thread, refuse_unknown
+from study.core import QuestionError, capital, grouped, one_thread, refuse_unknown
 from study.estimates import Effect, Estimate
 from study.figures import Figure, drawn
 from study.panel import Panel, Question, Scale, panel_entries
@@ -445,11 +445,8 @@ class Findings:
 
 def panels(rows: Iterable[Findings], lines: Callable[[Findings], Iterable[Line]]) -> list[Block]:
     """Return a panel of a table for each scale, with the lines of its rows that have findings."""
-    by_scale: dict[str, list[Line]] = {}
-    for row in rows:
-        if row.by_name:
-            by_scale.setdefault(row.setting.plan.scales[row.scale], []).extend(lines(row))
-    return lettered(by_scale)
+    found = [(row.setting.plan.scales[row.scale], lines(row)) for row in rows if row.by_name]
+    return lettered(grouped((title, line) for title, own in found for line in own))
 
 
 def excluding_zero(effects: Mapping[str, Mapping[str, Effect]], by: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from study.core import DataError, QuestionError, refuse_unknown
-from study.data.audit import Share
+from study.data.audit import Estimate, Share
 from study.figures import FULL, SERIES, Axes, Figure, canvas, label_ends, series_look
 from study.panel import checksum, shipped
 from study.paper import Part, Piece, Setting, Source, address, addressed, cell_of, draw, exhibit
@@ -309,32 +309,18 @@ def peak(models: pd.DataFrame, sector: str, first: int, last: int) -> tuple[Year
     return max(known, key=lambda pair: (pair[1].value, pair[0]), default=(Years(first, last), Share(0, 0)))
 
 
-@dataclass(frozen=True)
-class Difference:
-    """The first share less the second one, with Newcombe's interval.
+def difference(first: Share, second: Share) -> Estimate:
+    """Return the first share less the second one, with Newcombe's interval at 95%; NaN if one of them is of nothing.
 
     The interval (Newcombe 1998, method 10) joins the two Wilson intervals, and takes the counts as independent draws.
     """
+    from statsmodels.stats.proportion import confint_proportions_2indep
 
-    first: Share
-    second: Share
-
-    @property
-    def value(self) -> float:
-        """The difference; NaN if one of the shares is of nothing."""
-        return self.first.value - self.second.value
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Newcombe's interval at 95%; NaN if one of the shares is of nothing."""
-        from statsmodels.stats.proportion import confint_proportions_2indep
-
-        first, second = self.first, self.second
-        if not first.total or not second.total:
-            return math.nan, math.nan
-        counts = (first.successes, first.total, second.successes, second.total)
-        low, high = confint_proportions_2indep(*counts, method="newcomb", compare="diff", alpha=1 - LEVEL)
-        return float(low), float(high)
+    if not first.total or not second.total:
+        return Estimate(math.nan, math.nan, math.nan)
+    counts = (first.successes, first.total, second.successes, second.total)
+    low, high = confint_proportions_2indep(*counts, method="newcomb", compare="diff", alpha=1 - LEVEL)
+    return Estimate(first.value - second.value, float(low), float(high))
 
 
 @dataclass(frozen=True)
@@ -359,9 +345,9 @@ class Topics:
     other: Share
 
     @property
-    def difference(self) -> Difference:
+    def difference(self) -> Estimate:
         """The share in compute-heavy papers less that in the others."""
-        return Difference(self.heavy, self.other)
+        return difference(self.heavy, self.other)
 
     @property
     def seen(self) -> str:
@@ -422,7 +408,7 @@ SEED_PAPER = "Besiroglu et al. (2024, arXiv 2401.02452)"
 # The full text was not at hand. The values were found in a public summary of the paper (study.space), and the rules
 # about the models in its supplementary material (arXiv, HTML of version 1). Windows of years are our reading of "early
 # 2010s" and "early 2020s".
-_SUMMARY = f"{SEED_PAPER}, key findings as a public summary of the paper gives them"
+SUMMARY = f"{SEED_PAPER}, key findings as a public summary of the paper gives them"
 _SUPPLEMENT = f"{SEED_PAPER}, supplementary material"
 
 
@@ -448,7 +434,7 @@ NOT_RECOMPUTED = (
         "5 times",
         "It rests, as we understand it, on what papers say of their hardware; the lists of proceedings that are public "
         "have titles and affiliations alone.",
-        _SUMMARY,
+        SUMMARY,
     ),
     (
         "Engineering topics in language research, academic against industry",
@@ -483,12 +469,13 @@ OF_MODELS = (
 )
 
 
-def values_of(measure: Share | Difference) -> dict[str, float]:
-    """Return a share or a difference with its 95% interval, and the counts of a share or of the first one, by column.
+def values_of(share: Share, less: Share | None = None) -> dict[str, float]:
+    """Return a share, or what it is less another one, with its 95% interval and the share's counts, by column.
 
     The ends of the interval are NaN if it is of nothing.
     """
-    unit, share = ("share", measure) if isinstance(measure, Share) else ("difference", measure.first)
+    unit = "share" if less is None else "difference"
+    measure = share if less is None else difference(share, less)
     ends = measure.interval if math.isfinite(measure.value) else (math.nan, math.nan)
     counts = {"count": share.successes, "denominator": share.total}
     return {unit: measure.value} | dict(zip(("conf_low", "conf_high"), ends, strict=True)) | counts
@@ -539,13 +526,8 @@ class Fact:
 
     @property
     def published(self) -> float:
-        """The seed paper's value, in the unit of ``value``; NaN where none is known to us."""
+        """The seed paper's value, in the unit of ``value``, by :data:`SUMMARY`; NaN where none is known to us."""
         return PUBLISHED.get(self.name, math.nan)
-
-    @property
-    def source(self) -> str:
-        """Where the published value comes from; empty where there is none."""
-        return _SUMMARY if self.name in PUBLISHED else ""
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -564,7 +546,7 @@ class Fact:
         unit, (count, denominator) = BEHIND[self.unit], self.counts
         value = "cannot be given" if math.isnan(self.value) else f"{self._text(self.value)}{unit}"
         ends = "" if math.isnan(self.interval[0]) else f" (95% {low} to {high})"
-        published = f"{self._text(self.published)}{unit}" if self.source else "none is known to us"
+        published = f"{self._text(self.published)}{unit}" if self.name in PUBLISHED else "none is known to us"
         return f"{self.claim}: {value}{ends}. Counted: {count} of {denominator}. Published: {published}."
 
     def _text(self, value: float) -> str:
@@ -681,12 +663,12 @@ def _of_fields(fields: pd.DataFrame) -> Iterator[Fact]:
     for venue, (*_, last) in by_period(fields, PERIODS).items():
         claim = f"{last.venue}, academic-only teams by topic, {last.seen}"
         note = f"{_text(last.heavy)} of compute-heavy papers against {_text(last.other)} of the others."
-        yield Fact(f"topics_{venue}", claim, values_of(last.difference), words, PAPERS, note)
+        yield Fact(f"topics_{venue}", claim, values_of(last.heavy, last.other), words, PAPERS, note)
     words = "Papers with an affiliation; share of teams of academia with a company, last less first period."
     for venue, periods in by_period(fields, PERIODS, "collaborative").items():
         first, last = periods[0], periods[-1]
         claim = f"{last.venue}, growth of collaboration with industry, {first.seen} to {last.seen}"
-        values = values_of(Difference(last.both, first.both))
+        values = values_of(last.both, first.both)
         note = f"From {_text(first.both)} to {_text(last.both)}. {AFFILIATIONS[venue]}"
         yield Fact(f"collaboration_{venue}", claim, values, words, PAPERS, note)
 
@@ -745,30 +727,28 @@ def numbers(data: Data) -> Iterator[Piece]:
         for threshold in THRESHOLDS:
             for fact in of_models(models, definition(threshold), month(vintage)):
                 yield from _of_fact(fact, vintage, threshold, vintage, threshold, fact.name)
+    papers = partial(_source, FIELDS_FILE)
     for venue, periods in by_period(data.fields, PERIODS).items():
-        for topics in periods:
-            claim, at = f"academic-only teams at {topics.venue}, {topics.seen}", (venue, topics.period)
-            kinds: dict[str, tuple[Any, ...]] = {
-                f"{claim}, compute-heavy papers": (topics.heavy, *at, "heavy"),
-                f"{claim}, other papers": (topics.other, *at, "other"),
-                f"{claim}, compute-heavy less other papers": (topics.difference, *at),
-            }
-            for words, (share, *parts) in kinds.items():
-                yield from _of_values(values_of(share), _source(FIELDS_FILE, words), *parts)
+        for each in periods:
+            who, at = f"academic-only teams at {each.venue}, {each.seen}", (venue, each.period)
+            yield from _of_values(values_of(each.heavy), papers(f"{who}, compute-heavy papers"), *at, "heavy")
+            yield from _of_values(values_of(each.other), papers(f"{who}, other papers"), *at, "other")
+            less = papers(f"{who}, compute-heavy less other papers")
+            yield from _of_values(values_of(each.heavy, each.other), less, *at)
     *_, newest = data.models.values()
     for years in (BEFORE_RELEASED, RELEASED):
-        for sector, each in releases(newest, years).items():
+        for sector, release in releases(newest, years).items():
             claim = f"{SECTORS[sector]}, open weights among notable models of {years} of which it is known"
-            source = _source(MODELS_FILE, claim)
-            yield from _of_values(values_of(each.open), source, "weights", years, sector)
+            values, source = values_of(release.open), _source(MODELS_FILE, claim)
+            yield from _of_values(values, source, "weights", years, sector)
 
 
 def _of_fact(fact: Fact, vintage: str, threshold: str, *parts: str) -> Iterator[Piece]:
     file = FIELDS_FILE if fact.unit == "difference" else MODELS_FILE
     words = f"{fact.claim}; {fact.definition.rstrip('.')}; table: {fact.vintage}"
     yield from _of_values(fact.values, _source(file, words, vintage, threshold), *parts)
-    if fact.source:
-        source = _source(file, f"{fact.claim}; {fact.source}", vintage, threshold)
+    if fact.name in PUBLISHED:
+        source = _source(file, f"{fact.claim}; {SUMMARY}", vintage, threshold)
         yield from _of_values({"published": fact.published}, source, *parts, unit=fact.unit)
 
 
@@ -793,7 +773,7 @@ def _source(file: tuple[str, ...], quantity: str, vintage: str = "", threshold: 
 
 def _verdict(every_fact: tuple[Fact, ...]) -> str:
     """Say which published values lie in the intervals of the recomputed ones."""
-    published = [fact for fact in every_fact if fact.source]
+    published = [fact for fact in every_fact if fact.name in PUBLISHED]
     outside = [fact.claim for fact in published if not fact.interval[0] <= fact.published <= fact.interval[1]]
     missed = f" Outside of it: {'; '.join(outside)}." if outside else ""
     return (
@@ -881,14 +861,13 @@ def printed(vintage: str, threshold: str, kind: str = TEXT) -> str:
     """
     refuse_unknown("format", kind, (TEXT, *get_args(Format)), WHO)
     chosen, data = definition(threshold), load()
-    refuse_unknown("vintage", vintage, data.models, WHO)
     if kind != TEXT:
         return b"\n".join(table.formatted(kind) for table in all_tables(data, vintage, chosen)).decode()
     lines = []
     for fact in recomputed(data, vintage, chosen):
         lines += [fact.sentence, f"  {fact.definition} Table: {fact.vintage}."]
         lines += [f"  {fact.note}"] * bool(fact.note)
-        lines += [f"  Published in: {fact.source}."] * bool(fact.source)
+        lines += [f"  Published in: {SUMMARY}."] * (fact.name in PUBLISHED)
     lines += ["", "What cannot be recomputed from public data:"]
     for claim, published, reason, source in NOT_RECOMPUTED:
         lines += [f"{claim} (published: {published}).", f"  {reason} Source: {source}."]
@@ -909,14 +888,14 @@ def all_tables(data: Data, vintage: str, chosen: Definition) -> tuple[Table, ...
 
 def facts_table(data: Data, vintage: str, chosen: Definition) -> Table:
     """Return the facts beside the published values."""
-    used = large_scale(data.models[vintage], chosen)
-    lost = ", ".join(f"{left_out(used, years)} of {years}" for years in (EARLY, LATE, YEAR))
     titles = ("Published by the seed paper and recomputed", "Recomputed; no published value is known to us")
     lines: dict[str, list[Line]] = {title: [] for title in titles}
     for fact in recomputed(data, vintage, chosen):
         numbers = map(UNITS[fact.unit].cell, (fact.published, fact.value, *fact.interval))
         cells = [*numbers, "/".join(map(str, fact.counts)), fact.beside]
         lines[titles[fact.name not in PUBLISHED]].append(Line(fact.claim, cells))
+    used = large_scale(data.models[vintage], chosen)
+    lost = ", ".join(f"{left_out(used, years)} of {years}" for years in (EARLY, LATE, YEAR))
     return Table(
         name="facts",
         caption="Facts of the seed paper, published and recomputed",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import p_text
+from study.core import grouped, p_text
 from study.estimates import Effect, effects_frame
 from study.figures import GREY, WIDE, Figure, dot_figure
 from study.panel import Scale
@@ -82,15 +82,13 @@ def figure(frame: pd.DataFrame, scale: Scale, level: float) -> Figure:
 
 def _table(setting: Setting, scale: str, differences: Differences, caption: str) -> Table:
     """Return one scale's table: families as lines with their contrasts, outcomes as columns."""
-    plan = setting.plan
-    lines: dict[str, list[Line]] = {}
-    for event in plan.families:
-        lines.setdefault(event.group, []).extend(_lines(setting, event, scale, differences))
+    families = setting.plan.families
+    lines = ((e.group, line) for e in families for line in _lines(setting, e, scale, differences))
     return Table(
         name="families" if scale == setting.scale else f"families-{scale}",
         caption=caption,
         **setting.outcome_heads(),
-        blocks=lettered(lines),
+        blocks=lettered(grouped(lines)),
         notes=list(_notes(setting, scale)),
     )
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import BoolArray, FloatArray, counted, listed, p_is, p_text
+from study.core import BoolArray, FloatArray, counted, grouped, listed, p_is, p_text
 from study.data.audits import read_titles, topics_audit
 from study.figures import COLOUR, GREY, SECOND, Axes, Figure, canvas, draw_legend, legend_above, on_axes
 from study.panel import Panel, checksum, load_panel, shipped
-from study.paper import Part, Piece, Setting, Source, address, addressed, draw, exhibit
+from study.paper import Part, Piece, Setting, draw, exhibit
 from study.paper.fields import Answer, Answers, FieldsPlan, Interval, answers, of_outcome, outcomes_of
 from study.report import REFUSED, Block, Cell, Column, Line, Number, Table, lettered
 
@@ -97,42 +97,43 @@ def fields(setting: Setting) -> Iterator[Piece]:
         f"For each of {len(plan.lines)} comparisons a row of ticks, one for each assignment of the treated fields, and "
         f"a diamond at the actual estimate, which is extreme at 5% in {summary['rejecting']} of them.",
     )
-    source_of = partial(_source, plan, panels)
+    about = partial(_about, plan, panels)
     for (label, outcome), result in results.items():
         words = f"{plan.outcomes[outcome].lower()}, {result.line.title.lower()}, {result.unit}"
-        at, source = address(label, outcome.removeprefix("share_")), source_of(result, words)
-        yield from addressed(at, result.values, source, columns=COLUMNS_HERE)
+        at = (label, outcome.removeprefix("share_"))
+        yield from setting.numbers(at, result.values, COLUMNS_HERE, quantity=words, **about(result))
     for label, result in by_line.items():
-        source = source_of(result, result.line.title)
-        yield from addressed(address(label), result.counts, source, columns=COLUMNS_HERE)
-    source = source_of(by_line[plan.main], "")
-    yield from addressed(address("summary"), summary, source, columns=OF_ALL)
-    yield from _recall()
+        words = result.line.title
+        yield from setting.numbers(label, result.counts, COLUMNS_HERE, quantity=words, **about(result))
+    yield from setting.numbers("summary", summary, OF_ALL, **about(by_line[plan.main]))
+    yield from _recall(setting)
     yield from fields_sentences(plan, results)
 
 
-def _recall() -> Iterator[Piece]:
+def _recall(setting: Setting) -> Iterator[Piece]:
     """Yield how many compute-heavy papers the words of titles find, by the readings that ship."""
     file = ("data", "audits", "topics_sample.csv")
     path = shipped(*file)
     sample, counts = read_titles(path), pd.read_csv(path.with_name("topics_strata.csv"))
     questions = {"title": "verdict", "deep": "deep"}
     values = {name: topics_audit(sample, counts, q).recall.value for name, q in questions.items()}
-    source = Source("", "", "/".join(file), checksum(*file), "study audit")
-    return addressed(address("recall"), values, source, columns=RECALL)
+    about: Any = {"data": "/".join(file), "checksum": checksum(*file), "command": "study audit"}
+    return setting.numbers("recall", values, RECALL, **about)
 
 
-def _source(plan: FieldsPlan, panels: Mapping[str, Panel], result: Answer, quantity: str) -> Source:
+def _about(plan: FieldsPlan, panels: Mapping[str, Panel], result: Answer) -> dict[str, Any]:
+    """Return the fields of the source of a line's numbers."""
     panel, line = panels[result.line.panel], result.line
     base = f"base to {line.last_before}" if line.last_before else "base to the event at each venue"
     years = f", years {'+'.join(map(str, line.years))}" if line.years else ""
     least = plan.papers if line.papers is None else line.papers
-    how = {
+    return {
+        "data": panel.name,
+        "checksum": panel.checksum,
         "question": f"outcome={result.outcome}, event=gpu_shock, {base}{years}",
         "design": f"{line.method}, permuted {line.permuted}",
         "options": f"papers={least}, coverage={plan.coverage:g}, level={plan.level:g}",
     }
-    return Source("", quantity, panel.name, panel.checksum, **how)
 
 
 def shares_figure(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel]) -> Figure:
@@ -275,10 +276,8 @@ def units_table(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel])
 
 def _by_venue(result: Answer) -> str:
     """Say which fields are compared at which venues."""
-    venues: dict[str, list[str]] = {}
-    for name in result.cells.fields:
-        venue, _, kind = str(name).partition(", ")
-        venues.setdefault(kind, []).append(venue)
+    names = (str(name).partition(", ") for name in result.cells.fields)
+    venues = grouped((kind, venue) for venue, _, kind in names)
     return "; ".join(f"{kind} at {listed(own)}" for kind, own in venues.items())
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core import capital
+from study.core import capital, grouped
 from study.diagnostics import Finding
 from study.figures import COLOUR, FULL, GREY, SECOND, Axes, Figure, canvas
 from study.panel import Scale
@@ -85,11 +85,9 @@ def _table(shown: Sequence[Findings]) -> Table:
             f"Trend: the slope a {period} that tests of single leads find (Roth 2022). Bias: added to the "
             "average; passed: in samples that pass."
         )
-    cut: dict[str, dict[str, None]] = {}  # labels, each once
-    for row in shown:
-        for clause in (clause for finding in row.by_name.values() for clause in finding["left_out"]):
-            cut.setdefault(clause, {})[row.label] = None
-    notes += [f"{', '.join(labels)}: {clause}." for clause, labels in cut.items()]
+    findings = ((row.label, finding) for row in shown for finding in row.by_name.values())
+    cut = grouped((clause, label) for label, finding in findings for clause in finding["left_out"])
+    notes += [f"{', '.join(dict.fromkeys(labels))}: {clause}." for clause, labels in cut.items()]
     return Table(
         name="violations",
         caption="Violations of parallel trends: how large they may be, and which of them a pre-trend test would find",

@@ -73,7 +73,7 @@ def _table(setting: Setting, name: str, verdict: Verdict) -> Table:
         headings=["What it says", "Against"],
         blocks=blocks,
         notes=[
-            f"{task.row.label}; {setting.about}; {sample.n_units} {plan.text.units}, clustered by "
+            f"{setting.about}; {task.row.label}; {sample.n_units} {plan.text.units}, clustered by "
             f"{task.question.cluster or plan.text.unit}.",
             f"Against: whether a test of the design's assumptions rejects at {SIZE:.0%}. {REFUSED} : no test of them; "
             "it says how strong a violation would have to be, or what an estimate rests on. Assumptions and all that "

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from plans import PLAN
+from statsmodels.api import OLS
 from typer.testing import CliRunner
 
 from study import Question, QuestionError, heterogeneity
@@ -208,6 +209,18 @@ def test_scores_slope_and_calibration_are_those_of_econmls_tester() -> None:
     quarter = np.searchsorted(np.quantile(tau, (0.25, 0.5, 0.75)), tau)
     expected = tester.evaluate_cal(n_groups=4).cal_r_squared[0]
     assert calibration_score(psi, tau, quarter) == pytest.approx(expected, abs=EXACT)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_slopes_error_is_that_of_least_squares_with_a_constant_a_fold_times_the_root_of_their_number(
+    number: int,
+) -> None:
+    rng, fold = np.random.default_rng(0), np.arange(60) % number
+    predicted, scores = fold + rng.normal(size=60), 5 * fold + 3 + rng.normal(size=60)
+    slope, influence = best_linear_predictor(scores, predicted, fold)
+    fit = OLS(scores, np.column_stack([predicted, np.eye(number)[fold]])).fit(cov_type="HC0")
+    assert slope == pytest.approx(fit.params[0], abs=EXACT)
+    assert np.linalg.norm(influence) / 60 == pytest.approx(number**0.5 * fit.bse[0], rel=EXACT)
 
 
 def test_halves_that_predict_each_other_find_nothing_where_there_is_nothing_as_often_as_is_said() -> None:

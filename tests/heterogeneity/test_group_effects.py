@@ -260,6 +260,10 @@ def test_all_pairs_are_differences_with_their_own_errors_and_equal_terms_are_not
     np.testing.assert_allclose(
         all_pairs(fit, level=0.95, draws=DRAWS, seed=0).std_error[[0, 2]], left_out, rtol=1e-12
     )
+    table = pairs.tidy()
+    half = np.where(np.isnan(pairs.std_error), np.nan, pairs.critical * pairs.std_error)
+    np.testing.assert_allclose(table["band_low"], pairs.difference - half)
+    np.testing.assert_allclose(table["band_high"], pairs.difference + half)
 
 
 def test_a_group_in_one_cluster_has_no_error_and_takes_none_from_the_others() -> None:

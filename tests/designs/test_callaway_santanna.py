@@ -72,6 +72,15 @@ def with_gaps(question: Question) -> Sample:
     return question.sample(simulated.panel(n=150, gaps=0.15))
 
 
+@pytest.mark.parametrize("treated", [True, False])
+def test_cells_that_differ_in_the_units_of_one_side_alone_have_units_of_their_own(treated: bool) -> None:
+    panel = simulated.panel(n=90)
+    y, on_side = panel.outcomes["y"].copy(), ~np.isnan(panel.first_treated["event"]) == treated
+    y[on_side[:, None] & (np.random.default_rng(0).random(y.shape) < 0.2)] = np.nan
+    question = Question("y", "event", covariates=("x1",), comparison="never_treated")
+    equals_plain_loops(question.sample(replace(panel, outcomes={"y": y})), "dr")
+
+
 def equals_plain_loops(sample: Sample, method: str) -> None:
     fit, slow = find_design("callaway_santanna")(sample, method=method), by_loops(sample)
     keys = list(zip(fit.cohort[~fit.reference], fit.period[~fit.reference], strict=True))

@@ -409,6 +409,23 @@ def test_a_base_in_which_no_comparison_unit_is_seen_leaves_the_errors_of_other_c
     assert np.isfinite(fit.aggregate("event").influence).all()
 
 
+@pytest.mark.parametrize("missing", ["pairs", "cells"])
+@pytest.mark.parametrize("at", [3, 4], ids=["in the base", "in the period"])
+def test_a_cell_of_one_treated_unit_has_its_row_and_averages_with_others_have_an_error(
+    at: int, missing: str
+) -> None:
+    panel = simulated.panel(n=60)
+    y, members = panel.outcomes["y"].copy(), np.flatnonzero(panel.first_treated["event"] == 4)
+    y[members[1:], at - 1] = np.nan
+    fit = estimate(replace(panel, outcomes={"y": y}), Question("y", "event", missing=missing))
+    rests_on_one = (fit.cohort == 4) & ((fit.period == 4) | (at == 3))
+    np.testing.assert_array_equal(fit.only[fit.cohort == 4] >= 0, rests_on_one[fit.cohort == 4])
+    assert np.all(fit.only[rests_on_one] == members[0])
+    assert np.isnan(fit.std_error[rests_on_one]).all()
+    path = fit.aggregate("event")
+    assert np.isfinite(path.std_error[path.event_time == 0]).all()
+
+
 @pytest.mark.parametrize("method", ["dr", "reg", "ipw"])
 @pytest.mark.filterwarnings("error")
 def test_a_period_that_nobody_observes_is_left_out_without_a_warning(method: str) -> None:

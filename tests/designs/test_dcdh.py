@@ -281,6 +281,26 @@ def test_equals_plain_loops_where_outcomes_and_treatment_have_gaps(
     assert fit.n_obs == slow.n_obs
 
 
+def test_the_mean_at_the_reference_is_that_of_switchers_the_period_before() -> None:
+    sample = ASKED.replace(weights="size").sample(panel())
+    fit, moved = dcdh(sample, switchers="in"), sample.treatment != sample.treatment[:, :1]
+    start = moved.argmax(axis=1)
+    switchers = np.flatnonzero(moved.any(axis=1) & (sample.treatment[:, 0] == 0))
+    before = sample.y[switchers, start[switchers] - 1]
+    expected = np.average(before, weights=sample.weights[switchers])
+    assert fit.untreated_mean is not None
+    assert fit.untreated_mean[fit.reference][0] == pytest.approx(expected)
+
+
+def test_who_switches_a_period_later_is_compared_with() -> None:
+    path = (np.arange(5) >= np.repeat([2, 3], 3)[:, None]).astype(float)
+    y, whole = np.random.default_rng(0).normal(size=path.shape), simulated.panel(n=6)
+    own = {"outcomes": {"y": y}, "covariates": {}, "first_treated": {}, "doses": {"D": path}}
+    fit = estimate(replace(whole, periods=np.arange(1, 6), **own), ASKED, "dcdh")
+    change = y[:, 2] - y[:, 1]
+    assert fit.effect[fit.event_time == 0][0] == pytest.approx(change[:3].mean() - change[3:].mean())
+
+
 def unknown(whole: Panel) -> Panel:
     path = whole.doses["D"].copy()
     path[(path == 1) & (np.arange(8) == 6)] = np.nan

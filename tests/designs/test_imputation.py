@@ -247,16 +247,16 @@ def test_leads_that_rest_on_one_treated_unit_are_named() -> None:
 
 
 def test_leads_whose_reference_rests_on_one_treated_unit_have_no_error() -> None:
-    panel = simulated.panel(n=60, cohorts=(4,))
-    y, members = panel.outcomes["y"].copy(), np.flatnonzero(panel.first_treated["event"] == 4)
-    y[members[1:], 2] = np.nan
-    y[members, 0] = np.nan  # event -3, of which nothing is said
+    panel = simulated.panel(n=60, cohorts=(5,))
+    y, members = panel.outcomes["y"].copy(), np.flatnonzero(panel.first_treated["event"] == 5)
+    y[members[1:], 3] = np.nan
+    y[members, 0] = np.nan  # event -4, of which nothing is said
     fit = imputation(Question("y", "event").sample(replace(panel, outcomes={"y": y})))
     lead = np.isnan(fit.cohort)
-    np.testing.assert_array_equal(fit.event_time[lead], [-2, -1])
+    np.testing.assert_array_equal(fit.event_time[lead], [-3, -2, -1])
     assert np.isnan(fit.std_error[lead]).all()
     assert np.isfinite(fit.std_error[~lead]).all()
-    assert not any("event -3" in note for note in fit.notes)
+    assert not any("event -4" in note for note in fit.notes)
 
 
 def test_who_is_treated_in_a_lead_is_in_the_panel_then_and_others_may_be_treated_then() -> None:

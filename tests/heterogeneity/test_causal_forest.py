@@ -9,6 +9,7 @@ import gaining
 import numpy as np
 import pandas as pd
 import pytest
+import simulated
 from plans import PLAN
 from statsmodels.api import OLS
 from typer.testing import CliRunner
@@ -120,7 +121,7 @@ def test_the_forest_sees_who_gains_and_its_intervals_cover_most_effects(scores: 
     effect, low, high = found.frame[["forest", "forest_low", "forest_high"]].to_numpy().T
     assert effect[truth > 0].mean() > effect[truth == 0].mean() + 1.5
     assert np.mean((low <= truth) & (truth <= high), where=clear) > 0.7
-    assert found["n_off_mean"] > 100
+    assert found["n_off_mean"] == np.sum((low > effect.mean()) | (high < effect.mean())) > 100
     assert any("by large: large" in sentence for sentence in found.sentences)
 
 
@@ -176,6 +177,22 @@ def test_calibration_finds_none_where_all_gain_alike(seed: int) -> None:
     found = heterogeneity.calibration(gaining.sample(n=300, seed=seed, only_large=False), **QUICK)
     assert not found["rejects"]
     assert "cannot be found" in found.sentences[0]
+
+
+def test_units_that_are_not_seen_at_an_end_move_no_error() -> None:
+    made = gaining.panel(n=300)
+    y = made.outcomes["y"].copy()
+    y[260:, -1] = np.nan
+    question, errors = Question("y", "event", covariates=("other", "size")), []
+    for panel in (replace(made, outcomes={"y": y}), simulated.subset(made, np.arange(300) < 260)):
+        sample = question.sample(panel)
+        found = heterogeneity.calibration(sample, **QUICK | {"trees": 8, "repetitions": 1})
+        errors.append([*found["slope"].under("CR0").std_error, *found["quarters"].under("CR0").std_error])
+    np.testing.assert_allclose(errors[0], errors[1], rtol=1e-9)
+
+
+def test_a_leaf_has_as_many_units_as_have_one_treated_among_them() -> None:
+    assert [leaf(np.repeat([1.0, 0.0], sizes)) for sizes in ((5, 95), (6, 94), (50, 50))] == [20, 17, 5]
 
 
 def test_scores_slope_and_calibration_are_those_of_econmls_tester() -> None:

@@ -327,13 +327,12 @@ def balanced(estimate: Estimate, balance: int) -> BoolArray:
         If no cohort has an effect at every event time from 0 to ``balance``.
     """
     times, cohort = estimate.event_time, estimate.cohort
-    first, last = estimate.sample.periods[[0, -1]]
     fixed = seen_throughout(cohort, times, np.isfinite(estimate.effect_level), balance)
     if not fixed.any():
         raise QuestionError(
             f"{estimate.design}: no cohort has an effect at every event time from 0 to {balance}; lower balance."
         )
-    return np.asarray(fixed & (times <= balance) & (times >= balance - (last - first)))
+    return np.asarray(fixed & (times <= balance))
 
 
 def seen_throughout(cohort: FloatArray, times: FloatArray, known: BoolArray, balance: int) -> BoolArray:

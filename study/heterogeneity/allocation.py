@@ -61,9 +61,7 @@ def policy_tree(x: FloatArray, effects: FloatArray, seed: int) -> Any:
     """
     from econml.policy import PolicyTree
 
-    least = least_leaf(len(x))
-    sizes = {"max_depth": DEPTH, "min_samples_leaf": least, "min_samples_split": 2 * least}
-    tree = PolicyTree(honest=True, random_state=seed, **sizes)
+    tree = PolicyTree(max_depth=DEPTH, min_samples_leaf=least_leaf(len(x)), honest=True, random_state=seed)
     gain, _ = rounded(effects - effects.mean())
     return tree.fit(x, np.column_stack([np.zeros(len(x)), gain]))
 

@@ -553,8 +553,7 @@ class Process(Described):
     def _not_zero(self, rng: np.random.Generator) -> FloatArray:
         """Return zero for a share of cells, and for the others what leaves the mean as it was, shape (n, T)."""
         share = self.dials["zeros"]
-        shape = self.sample.y.shape
-        return np.asarray((rng.random(shape) >= share) / (1 - share)) if share else np.ones(shape)
+        return np.asarray((rng.random(self.sample.y.shape) >= share) / (1 - share))
 
     def _adoption(self, size: FloatArray, y: FloatArray, rng: np.random.Generator) -> IntArray:
         """Return the number of the place that each unit takes, shape (n,), -1 for none."""

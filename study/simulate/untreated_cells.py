@@ -30,7 +30,7 @@ import numpy as np
 from scipy.optimize import least_squares, minimize_scalar
 
 from study.core import BoolArray, FloatArray
-from study.simulate.process import DIALS, Family
+from study.simulate.process import Family
 
 ROUNDS, TURNS, CONVERGED = 30, 60, 1e-3
 # Of extrapolated turns.
@@ -197,8 +197,8 @@ def fit(cells: Cells) -> Fit:
     named = {"size_growth": dials.size_growth, "factor": factor, "shocks": shocks}
     named |= {"persistence": dials.persistence if shocks > NOTHING else 0.0, "zeros": dials.zeros}
     # Further digits mean nothing.
-    inside = {k: round(float(np.clip(x, DIALS[k].low, DIALS[k].high)), 4) for k, x in named.items()}
-    return Fit(level.growth, level.mean_size, sizes_of(cells, level, dials), inside)
+    rounded = {name: round(float(value), 4) for name, value in named.items()}
+    return Fit(level.growth, level.mean_size, sizes_of(cells, level, dials), rounded)
 
 
 def level_of(cells: Cells, dials: Dials, start: FloatArray) -> Level:

@@ -72,6 +72,15 @@ def with_gaps(question: Question) -> Sample:
     return question.sample(simulated.panel(n=150, gaps=0.15))
 
 
+@pytest.mark.parametrize("treated", [True, False])
+def test_cells_that_differ_in_the_units_of_one_side_alone_have_units_of_their_own(treated: bool) -> None:
+    panel = simulated.panel(n=90)
+    y, on_side = panel.outcomes["y"].copy(), ~np.isnan(panel.first_treated["event"]) == treated
+    y[on_side[:, None] & (np.random.default_rng(0).random(y.shape) < 0.2)] = np.nan
+    question = Question("y", "event", covariates=("x1",), comparison="never_treated")
+    equals_plain_loops(question.sample(replace(panel, outcomes={"y": y})), "dr")
+
+
 def equals_plain_loops(sample: Sample, method: str) -> None:
     fit, slow = find_design("callaway_santanna")(sample, method=method), by_loops(sample)
     keys = list(zip(fit.cohort[~fit.reference], fit.period[~fit.reference], strict=True))
@@ -398,6 +407,23 @@ def test_a_base_in_which_no_comparison_unit_is_seen_leaves_the_errors_of_other_c
     assert (fit.effect[fit.reference] == 0).all()
     assert np.isfinite(fit.influence).all()
     assert np.isfinite(fit.aggregate("event").influence).all()
+
+
+@pytest.mark.parametrize("missing", ["pairs", "cells"])
+@pytest.mark.parametrize("at", [3, 4], ids=["in the base", "in the period"])
+def test_a_cell_of_one_treated_unit_has_its_row_and_averages_with_others_have_an_error(
+    at: int, missing: str
+) -> None:
+    panel = simulated.panel(n=60)
+    y, members = panel.outcomes["y"].copy(), np.flatnonzero(panel.first_treated["event"] == 4)
+    y[members[1:], at - 1] = np.nan
+    fit = estimate(replace(panel, outcomes={"y": y}), Question("y", "event", missing=missing))
+    rests_on_one = (fit.cohort == 4) & ((fit.period == 4) | (at == 3))
+    np.testing.assert_array_equal(fit.only[fit.cohort == 4] >= 0, rests_on_one[fit.cohort == 4])
+    assert np.all(fit.only[rests_on_one] == members[0])
+    assert np.isnan(fit.std_error[rests_on_one]).all()
+    path = fit.aggregate("event")
+    assert np.isfinite(path.std_error[path.event_time == 0]).all()
 
 
 @pytest.mark.parametrize("method", ["dr", "reg", "ipw"])

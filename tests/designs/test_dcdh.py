@@ -10,6 +10,7 @@ import pytest
 import searching
 import simulated
 from interval_coverage import covers
+from twins import switching
 
 from study import Estimate, Panel, Question, QuestionError, estimate, load_estimate
 from study.designs import find_design
@@ -259,6 +260,45 @@ def test_units_leave_when_treatment_has_been_above_and_below_the_first_and_befor
         "switch when D is not known, and compared with up to then: 1 unit",
         "left out from when D has been above and below its first value: 1 unit",
     )
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("covariates", [(), ("moving",)])
+def test_equals_plain_loops_where_outcomes_and_treatment_have_gaps(
+    covariates: tuple[str, ...], seed: int
+) -> None:
+    rng, whole = np.random.default_rng(seed), panel(gaps=0.15, seed=seed)
+    path = whole.doses["D"].copy()
+    path[rng.random(path.shape) < 0.08] = rng.integers(0, 3)
+    path[rng.random(path.shape) < 0.1] = np.nan
+    moving = {"moving": rng.normal(size=path.shape)}
+    whole = replace(whole, doses={"D": path}, covariates=whole.covariates | moving)
+    sample = ASKED.replace(covariates=covariates, weights="size").sample(whole)
+    fit, slow = dcdh(sample), switching.dcdh(sample)
+    order = np.argsort([event for _, _, event in slow.terms])  # the average at the end
+    effects = np.real(slow.at(sample.weights).effect_level)[order]
+    np.testing.assert_allclose(fit.effect[~fit.reference], effects, atol=1e-9)
+    assert fit.n_obs == slow.n_obs
+
+
+def test_the_mean_at_the_reference_is_that_of_switchers_the_period_before() -> None:
+    sample = ASKED.replace(weights="size").sample(panel())
+    fit, moved = dcdh(sample, switchers="in"), sample.treatment != sample.treatment[:, :1]
+    start = moved.argmax(axis=1)
+    switchers = np.flatnonzero(moved.any(axis=1) & (sample.treatment[:, 0] == 0))
+    before = sample.y[switchers, start[switchers] - 1]
+    expected = np.average(before, weights=sample.weights[switchers])
+    assert fit.untreated_mean is not None
+    assert fit.untreated_mean[fit.reference][0] == pytest.approx(expected)
+
+
+def test_who_switches_a_period_later_is_compared_with() -> None:
+    path = (np.arange(5) >= np.repeat([2, 3], 3)[:, None]).astype(float)
+    y, whole = np.random.default_rng(0).normal(size=path.shape), simulated.panel(n=6)
+    own = {"outcomes": {"y": y}, "covariates": {}, "first_treated": {}, "doses": {"D": path}}
+    fit = estimate(replace(whole, periods=np.arange(1, 6), **own), ASKED, "dcdh")
+    change = y[:, 2] - y[:, 1]
+    assert fit.effect[fit.event_time == 0][0] == pytest.approx(change[:3].mean() - change[3:].mean())
 
 
 def unknown(whole: Panel) -> Panel:

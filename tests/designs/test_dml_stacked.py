@@ -642,3 +642,17 @@ def test_an_event_time_of_one_treated_unit_has_no_error_though_a_later_cohort_is
     alone = fit.event_time >= 2
     assert np.isnan(fit.std_error[alone]).all()
     assert np.isfinite(fit.std_error[~alone & ~fit.reference]).all()
+
+
+def test_a_cohort_that_is_seen_in_its_base_alone_teaches_nothing():
+    source = simulated.panel(n=120)
+    y, last = source.outcomes["y"].copy(), source.first_treated["event"] == 7
+    y[last[:, None] & (np.arange(8) != 5)] = np.nan
+    question = Question("y", "event", comparison="never_treated", covariates=("x1", "x2"))
+    source = replace(source, outcomes={"y": y})
+    fit, rest = (
+        estimate(each, question, "dml_stacked", **LINEAR, folds=1, repetitions=1)
+        for each in (source, simulated.subset(source, ~last))
+    )
+    kept = np.isin(fit.event_time, rest.event_time)
+    np.testing.assert_allclose(fit.effect[kept], rest.effect, rtol=1e-9)

@@ -217,6 +217,8 @@ def test_cells_without_an_estimate_and_units_without_a_prediction_are_named() ->
     )
     (alone,) = fit.remarks[4:]
     assert alone.startswith("cohort 4 in 5 rests on one treated unit")
+    assert fit.untreated_mean is not None
+    assert fit.untreated_mean[0] + fit.effect[0] == pytest.approx(y[four[2:], 3].mean())
 
 
 def test_leads_that_the_fixed_effects_explain_are_named() -> None:
@@ -242,6 +244,30 @@ def test_leads_that_rest_on_one_treated_unit_are_named() -> None:
     without = np.isnan(fit.std_error) & np.isnan(fit.cohort) & ~fit.reference
     named = [note.split(" rests on one")[0] for note in fit.notes if note.startswith("event ")]
     assert named == [fit.terms[k] for k in np.flatnonzero(without)] == ["event -6", "event -5", "event -4"]
+
+
+def test_leads_whose_reference_rests_on_one_treated_unit_have_no_error() -> None:
+    panel = simulated.panel(n=60, cohorts=(5,))
+    y, members = panel.outcomes["y"].copy(), np.flatnonzero(panel.first_treated["event"] == 5)
+    y[members[1:], 3] = np.nan
+    y[members, 0] = np.nan  # event -4, of which nothing is said
+    fit = imputation(Question("y", "event").sample(replace(panel, outcomes={"y": y})))
+    lead = np.isnan(fit.cohort)
+    np.testing.assert_array_equal(fit.event_time[lead], [-3, -2, -1])
+    assert np.isnan(fit.std_error[lead]).all()
+    assert np.isfinite(fit.std_error[~lead]).all()
+    assert not any("event -4" in note for note in fit.notes)
+
+
+def test_who_is_treated_in_a_lead_is_in_the_panel_then_and_others_may_be_treated_then() -> None:
+    sample = Question("y", "event", anticipation=1).sample(simulated.panel(n=60))
+    fit, dates = imputation(sample), sample.groups[0]
+    assert fit.treated is not None
+    assert fit.treated_then is not None
+    for k, (g, t, e) in enumerate(zip(fit.cohort, fit.period, fit.event_time, strict=True)):
+        own = [d == g if g == g else d + e in sample.periods for d in dates]
+        np.testing.assert_array_equal(fit.treated[:, k], own)
+        np.testing.assert_array_equal(fit.treated_then[:, k], [t >= d - 1 for d in dates])
 
 
 def test_spells_average_what_has_an_onset_and_a_prediction_and_the_rest_is_counted() -> None:

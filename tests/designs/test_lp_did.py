@@ -118,6 +118,12 @@ def test_observations_are_those_that_some_change_is_of(asked: dict[str, Any], ga
     assert fit.n_obs == len(cells) < sample.observed.sum()
 
 
+def test_event_times_before_treatment_are_counted_from_what_is_anticipated() -> None:
+    question = Question("y", "event", anticipation=1)
+    fit = estimate(simulated.panel(n=90), question, "lp_did", before=2, after=1)
+    np.testing.assert_array_equal(fit.event_time, [-3, -2, -1, 0, 1])
+
+
 def test_what_is_left_out_is_said_by_event_time_and_by_cohort() -> None:
     panel = simulated.panel(n=60, cohorts=(4, 6))
     first, y = panel.first_treated["event"], panel.outcomes["y"].copy()

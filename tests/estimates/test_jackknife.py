@@ -422,6 +422,15 @@ def test_degrees_of_freedom_of_several_terms_are_those_of_any_combinations_of_th
     assert degrees_of_sides(mixed, treated) == pytest.approx((3 + 9) / over, rel=1e-6)
 
 
+def test_a_side_of_as_many_clusters_as_terms_that_has_most_of_the_variance_leaves_them_less_one() -> None:
+    treated, rng = np.arange(43) < 3, np.random.default_rng(0)
+    for times, of_side in ((100.0, True), (0.01, False)):
+        sums = rng.normal(size=(43, 3)) * np.where(treated, times, 1.0)[:, None]
+        degrees = degrees_of_sides(sums, treated)
+        assert (degrees == 2) == of_side
+        assert of_side or degrees > 3
+
+
 def test_joint_tests_pool_cohorts_that_are_treated_in_the_same_terms() -> None:
     panel = few(6)
     path, treated = estimate(panel, PLAIN, "callaway_santanna").by_event_time, np.arange(40) < 6

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+import simulated
 from plans import PLAN
+from statsmodels.api import OLS
 from typer.testing import CliRunner
 
 from study import Question, QuestionError, heterogeneity
@@ -121,7 +123,7 @@ def test_the_forest_sees_who_gains_and_its_intervals_cover_most_effects(scores: 
     effect, low, high = found.frame[["forest", "forest_low", "forest_high"]].to_numpy().T
     assert effect[truth > 0].mean() > effect[truth == 0].mean() + 1.5
     assert np.mean((low <= truth) & (truth <= high), where=clear) > 0.7
-    assert found["n_off_mean"] > 100
+    assert found["n_off_mean"] == np.sum((low > effect.mean()) | (high < effect.mean())) > 100
     assert any("by large: large" in sentence for sentence in found.sentences)
 
 
@@ -191,6 +193,22 @@ def test_calibration_finds_none_where_all_gain_alike(seed: int) -> None:
     assert "cannot be found" in found.sentences[0]
 
 
+def test_units_that_are_not_seen_at_an_end_move_no_error() -> None:
+    made = gaining.panel(n=300)
+    y = made.outcomes["y"].copy()
+    y[260:, -1] = np.nan
+    question, errors = Question("y", "event", covariates=("other", "size")), []
+    for panel in (replace(made, outcomes={"y": y}), simulated.subset(made, np.arange(300) < 260)):
+        sample = question.sample(panel)
+        found = heterogeneity.calibration(sample, **QUICK | {"trees": 8, "repetitions": 1})
+        errors.append([*found["slope"].under("CR0").std_error, *found["quarters"].under("CR0").std_error])
+    np.testing.assert_allclose(errors[0], errors[1], rtol=1e-9)
+
+
+def test_a_leaf_has_as_many_units_as_have_one_treated_among_them() -> None:
+    assert [leaf(np.repeat([1.0, 0.0], sizes)) for sizes in ((5, 95), (6, 94), (50, 50))] == [20, 17, 5]
+
+
 def test_scores_slope_and_calibration_are_those_of_econmls_tester() -> None:
     from econml.validate import DRTester
     from econml.validate.utils import calculate_dr_outcomes
@@ -222,6 +240,18 @@ def test_scores_slope_and_calibration_are_those_of_econmls_tester() -> None:
     quarter = np.searchsorted(np.quantile(tau, (0.25, 0.5, 0.75)), tau)
     expected = tester.evaluate_cal(n_groups=4).cal_r_squared[0]
     assert calibration_score(psi, tau, quarter) == pytest.approx(expected, abs=EXACT)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_slopes_error_is_that_of_least_squares_with_a_constant_a_fold_times_the_root_of_their_number(
+    number: int,
+) -> None:
+    rng, fold = np.random.default_rng(0), np.arange(60) % number
+    predicted, scores = fold + rng.normal(size=60), 5 * fold + 3 + rng.normal(size=60)
+    slope, influence = best_linear_predictor(scores, predicted, fold)
+    fit = OLS(scores, np.column_stack([predicted, np.eye(number)[fold]])).fit(cov_type="HC0")
+    assert slope == pytest.approx(fit.params[0], abs=EXACT)
+    assert np.linalg.norm(influence) / 60 == pytest.approx(number**0.5 * fit.bse[0], rel=EXACT)
 
 
 def test_halves_that_predict_each_other_find_nothing_where_there_is_nothing_as_often_as_is_said() -> None:

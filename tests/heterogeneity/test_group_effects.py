@@ -15,8 +15,9 @@ from twins.learned import splits
 
 from study import Question, QuestionError, heterogeneity, settings
 from study.estimates import Estimand, coefficients
+from study.heterogeneity import scored
 from study.heterogeneity.page import usual_groupings
-from study.heterogeneity.scored import NEAREST, all_pairs, grouping
+from study.heterogeneity.scored import NEAREST, _thirds, all_pairs, grouping
 
 EXACT = 1e-9
 DRAWS = 999
@@ -228,6 +229,34 @@ def simulated_sample(labels):
     return Question("y", "event").sample(replace(made, attributes={"tier": labels}))
 
 
+def test_values_at_a_bound_of_thirds_are_in_the_lower_one_and_units_without_one_in_none() -> None:
+    of = _thirds("size", np.array([4.0, 1.0, np.nan, 2.0, 3.0]))
+    assert of.member.tolist() == [2, 0, -1, 0, 1]
+    assert of.labels == ("size 1 to 2", "size 3", "size 4")
+
+
+def test_of_groups_that_all_have_treated_units_the_largest_has_no_column() -> None:
+    drawn = gaining.panel(n=200)
+    drawn = replace(drawn, attributes={"place": np.where(np.arange(200) % 3 == 0, "few", "most")})
+    sample = Question("y", "event", covariates=("other", "size")).sample(drawn)
+    scores = heterogeneity.score(sample, groups=("place",), learner="linear", repetitions=1)
+    assert scores.names == ("other", "size", "place few")
+    np.testing.assert_array_equal(scores.x[:, 2], drawn.attributes["place"] == "few")
+
+
+def test_units_are_worth_as_many_as_their_weights_by_kish_and_no_propensity_is_beyond_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scored, "NEAREST", 0.3)
+    sample = gaining.sample(n=200)
+    scores = heterogeneity.score(sample, learner="linear", folds=2, repetitions=1)
+    treated, p = scores.rows.treated == 1, scores.predicted.propensity[:, 0]
+    for w in ((p / (1 - p))[~treated], 1 / p[treated]):
+        assert f"worth {w.sum() ** 2 / (w @ w):,.0f}" in scores.overlap
+    for predicted in scores.outside.values():
+        assert predicted.propensity.min() == 0.3
+
+
 def test_groups_with_few_treated_units_are_named_and_have_no_effect() -> None:
     scores = heterogeneity.score(gaining.sample(), groups=("rare",), **LINEAR)
     found = heterogeneity.effects_by_group(scores, "rare", draws=99)
@@ -246,7 +275,12 @@ def test_all_pairs_are_differences_with_their_own_errors_and_equal_terms_are_not
     influence = np.column_stack([psi, psi[:, 0]])
     sizes = {"n_obs": 2 * drawn.n_units, "published": "CR1"}
     fit = coefficients(
-        drawn, ("a", "b", "c"), np.array([1.0, 0.0, 1.0]), influence, estimand=Estimand.LONG_CHANGE, **sizes
+        drawn,
+        ("a", "b", "c"),
+        np.array([1.0, 0.0, 1 + 1e-13]),
+        influence,
+        estimand=Estimand.LONG_CHANGE,
+        **sizes,
     )
     pairs = all_pairs(fit.under("CR1"), level=0.95, draws=DRAWS, seed=0)
     assert pairs.pairs == (("a", "b"), ("a", "c"), ("b", "c"))
@@ -260,6 +294,10 @@ def test_all_pairs_are_differences_with_their_own_errors_and_equal_terms_are_not
     np.testing.assert_allclose(
         all_pairs(fit, level=0.95, draws=DRAWS, seed=0).std_error[[0, 2]], left_out, rtol=1e-12
     )
+    table = pairs.tidy()
+    half = np.where(np.isnan(pairs.std_error), np.nan, pairs.critical * pairs.std_error)
+    np.testing.assert_allclose(table["band_low"], pairs.difference - half)
+    np.testing.assert_allclose(table["band_high"], pairs.difference + half)
 
 
 def test_a_group_in_one_cluster_has_no_error_and_takes_none_from_the_others() -> None:

@@ -138,6 +138,14 @@ def test_the_estimates_are_those_of_the_design() -> None:
         np.testing.assert_allclose(conformal(of, design, **options).effect, effect, rtol=1e-9)
 
 
+def test_treated_units_are_averaged_by_their_weights() -> None:
+    whole = panel(np.random.default_rng(3), treated=2)
+    whole = replace(whole, covariates={"size": np.outer([1.0, 3.0, *np.ones(6)], np.ones(8))})
+    of = ASKED.replace(weights="size").sample(whole)
+    expected = study.designs.find_design("imputation")(of, leads=0).effect
+    np.testing.assert_allclose(conformal(of, "imputation").effect, expected, rtol=1e-9)
+
+
 def test_a_proportional_null_is_one_of_scaled_outcomes() -> None:
     of = sample(4)
     share = conformal(replace(of, question=ASKED.replace(scale="proportional")), "imputation", null=0.2)

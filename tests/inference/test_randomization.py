@@ -26,6 +26,7 @@ from study.inference.randomization import (
     every_order,
     histogram,
     number_of_assignments,
+    numbers_of_dates,
     randomization,
 )
 from study.panel.question import Sample
@@ -870,3 +871,11 @@ def test_units_of_one_cluster_and_date_may_differ_in_their_dose() -> None:
         "(size) have units with two event dates or doses, so dates were permuted between units"
         in " ".join(made.sentences)
     )
+
+
+def test_a_path_that_is_not_known_in_a_period_is_another_than_one_without_treatment_then() -> None:
+    path = np.array([[0, 0, 1], [0, np.nan, 1], [0, 0, 1], [0, np.nan, 1]])
+    own = {"outcomes": {"y": np.arange(12.0).reshape(4, 3)}, "covariates": {}, "doses": {"D": path}}
+    panel = replace(simulated.panel(n=4), periods=np.arange(1, 4), first_treated={}, **own)
+    number = numbers_of_dates(Question("y", "D").sample(panel))
+    assert number[0] == number[2] != number[1] == number[3]

@@ -324,3 +324,5 @@ def test_units_that_are_alike_are_those_of_the_sides_that_an_effect_reweights():
     assert share_alike(d, m, x, both=False) == pytest.approx(0)  # in the first draw
     assert share_alike(d, m, x, both=True) == pytest.approx(0.5)
     assert share_alike(d, m[:, 1:], x, both=False) == 1
+    for apart in (x + 4 * d[:, None], x - 4 * d[:, None]):
+        assert share_alike(d, m[:, 1:], apart, both=False) == 0

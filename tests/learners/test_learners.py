@@ -127,6 +127,21 @@ def test_a_lasso_has_more_terms_than_rows(kind):
     assert np.isfinite(learned(wide, "lasso", kind)).all()
 
 
+def test_terms_are_covariates_their_products_and_what_each_has_of_its_own_after_the_first_period():
+    made = problem("mean", n=30)._replace(period=np.arange(30) % 3)
+    z = (made.x - made.x.mean(axis=0)) / made.x.std(axis=0)
+    products = [z[:, j] * z[:, k] for j in range(3) for k in range(j, 3)]
+    own = [z[:, j] * (made.period == t) for j in range(3) for t in (1, 2)]
+    np.testing.assert_allclose(dictionary(made.x, made.period), np.column_stack([z, *products, *own]))
+
+
+@pytest.mark.parametrize(("share", "kept"), [(3e-6, 4), (3e-7, 3)])
+def test_a_term_is_repeated_if_a_millionth_of_it_is_its_own(share, kept):
+    made = problem("mean")
+    ours = made.x[:, 0] + share * np.random.default_rng(1).normal(size=len(made.x))
+    assert orthogonal(np.column_stack([made.x, ours]), made.train).shape[1] == kept
+
+
 def test_terms_are_orthogonal_over_the_training_rows_and_repeated_ones_are_left_out():
     made = problem("mean")
     terms = np.column_stack([made.x, made.x[:, 0] + made.x[:, 1]])

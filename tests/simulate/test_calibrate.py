@@ -8,12 +8,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
+from scipy.stats import gamma, nbinom
 from statsmodels.duration.hazard_regression import PHReg
 
 from study import Panel, Question, QuestionError, calibrate, calibration
-from study.simulate.calibrate import Adoption, level_outcome, moments_of
+from study.simulate.calibrate import LARGEST, Adoption, _cells, level_outcome, moments, moments_of
 from study.simulate.process import Family, Process
-from study.simulate.untreated_cells import Cells, Dials, fit, level_of
+from study.simulate.untreated_cells import (
+    RESOLVED,
+    Cells,
+    Dials,
+    Level,
+    _count_sizes,
+    _expected_zeros,
+    fit,
+    gamma_of,
+    level_of,
+)
 
 PERIODS = np.arange(2001, 2011)
 GROWTH = 3 * np.linspace(0, 1, len(PERIODS)) ** 1.5
@@ -137,6 +149,57 @@ def test_squares_of_sizes_are_unbiased_however_little_is_known_of_each(family: F
     assert level.square.mean() - level.size.mean() ** 2 == pytest.approx(variance, rel=0.2)
 
 
+def few_counts(n: int = 24) -> tuple[Cells, Level, Dials, np.ndarray, np.ndarray]:
+    """Return cells with gaps and weights, a level, dials, and what sizes are multiplied by and what is added."""
+    rng, growth, mean = np.random.default_rng(0), np.array([0, 0.5, 1, 3.0]), 3.0
+    size = rng.gamma(1.0, mean, n)
+    y = rng.poisson(size[:, None] + growth).astype(float)
+    cells = Cells(y, rng.random(y.shape) < 0.7, rng.uniform(0.5, 2, n), "count")
+    dials = Dials(0.5, 0.1, 0.1, 0.5, 1.0, 0.05)
+    return cells, Level(growth, mean, size, size**2), dials, 1 + growth / 6, growth / 2
+
+
+def test_sizes_are_those_of_the_posterior_by_quadrature() -> None:
+    cells, level, dials, slope, added = few_counts()
+    lag, tau = np.abs(np.subtract.outer(range(4), range(4))), np.linspace(0, 1, 4)
+    moved = np.exp(0.1 * np.outer(tau, tau) + 0.1 * 0.5**lag) / np.where(lag == 0, 0.95, 1.0) - 1
+    size = np.exp(np.linspace(np.log(1e-4), np.log(60), 300))
+    nodes, share = np.polynomial.hermite_e.hermegauss(20)
+    likelihood = []
+    for y, seen in zip(cells.y, cells.untreated, strict=True):
+        path, total = (3 + level.growth) * seen, y[seen].sum()
+        variance = np.log1p(path @ moved @ path / max(path.sum(), 1e-9) ** 2)
+        index = np.exp(np.sqrt(variance) * nodes - variance / 2)
+        mean = np.maximum((size * (slope @ seen) + added @ seen)[:, None] * index, 1e-12)
+        likelihood.append(nbinom.pmf(total, 1 / RESOLVED, 1 / (1 + RESOLVED * mean)) @ share)
+
+    def posterior(shape: float) -> np.ndarray:
+        return np.array(likelihood) * gamma.pdf(size, shape, scale=3 / shape) * size
+
+    def unlikely(log_shape: float) -> float:
+        return -float(cells.weights @ np.log(posterior(np.exp(log_shape)).sum(axis=1)))
+
+    best = posterior(np.exp(minimize_scalar(unlikely, bounds=(-3, 4), method="bounded").x))
+    first, second = (best @ size**k / best.sum(axis=1) for k in (1, 2))
+    scale = 3 / np.average(first, weights=cells.weights)
+    found = _count_sizes(cells, level, dials)
+    np.testing.assert_allclose(found.mean, scale * first, rtol=0.03)
+    np.testing.assert_allclose(found.variance, scale**2 * (second - first**2), rtol=0.06)
+
+
+def test_as_many_zeros_are_expected_as_quadrature_finds() -> None:
+    cells, level, dials, slope, added = few_counts()
+    (shape, rate), expected = gamma_of(_count_sizes(cells, level, dials)), []
+    nodes, share = np.polynomial.hermite_e.hermegauss(30)
+    for i, t in zip(*np.nonzero(cells.untreated), strict=True):
+        size = gamma.ppf((np.arange(200) + 0.5) / 200, shape[i], scale=1 / rate[i])
+        variance = 0.1 + 0.1 * (t / 3) ** 2
+        index = np.exp(np.sqrt(variance) * nodes - variance / 2) / 0.95
+        none = np.exp(-np.outer(slope[t] * size + added[t], index))
+        expected.append(none.mean(axis=0) @ share / share.sum())
+    assert _expected_zeros(cells, level, dials) == pytest.approx(np.mean(expected), rel=1e-3)
+
+
 def test_who_adopts_does_not_bias_growth() -> None:
     """All the largest adopt early, so that the mean of those who are left falls below that of all."""
     process = drawing(1500, hazard=(3.0, 0.0), size_growth=1.0, shocks=0.4, persistence=0.5)
@@ -234,6 +297,101 @@ def test_a_calibration_shows_each_moment_of_the_panel_beside_those_simulated() -
     assert not finding["unmet"]
     assert finding.verdict.startswith(f"Simulated panels have {frame['targeted'].sum()} of the")
     assert finding.plot().axes
+
+
+@pytest.mark.parametrize(("moved", "family"), [(0.0, "count"), (-1.0, "continuous"), (0.5, "continuous")])
+def test_counts_are_whole_and_none_is_negative(moved: float, family: Family) -> None:
+    panel = dated(40)
+    sample = QUESTION.sample(replace(panel, outcomes={"y": panel.outcomes["y"] + moved}))
+    assert _cells(sample).family == family
+
+
+@pytest.mark.parametrize("unseen", [[], [2]], ids=["all seen", "a period of nobody"])
+@pytest.mark.parametrize("family", ["count", "continuous"])
+def test_moments_are_those_of_loops_over_units_and_periods(family: Family, unseen: list[int]) -> None:
+    rng, n, last, count = np.random.default_rng(0), 60, 6, family == "count"
+    start = np.resize([-1, -1, 0, 1, 3, 4, 5, 7], n)
+    untreated = np.arange(last) < np.where(start < 0, last, start)[:, None]
+    y = rng.poisson(2.0, (n, last)).astype(float) if count else rng.normal(size=(n, last))
+    y[rng.random(y.shape) < 0.2], w = np.nan, rng.uniform(0.5, 2.0, n)
+    y[:, unseen] = np.nan
+    seen, spread = untreated & ~np.isnan(y), 3.0
+    names = [f"t{t}" for t in range(last)]
+    found = moments(Cells(y, seen, w, family), Adoption(start, untreated), names, spread, logs=True)
+
+    def mean(values: Any, rows: Any) -> float:
+        return float(np.average(np.asarray(values)[rows], weights=w[rows])) if np.any(rows) else np.nan
+
+    def total(values: np.ndarray) -> float:
+        return float(np.nansum(w[:, None] * values))
+
+    y = np.where(seen, y, np.nan)
+    means = np.array([mean(y[:, t], seen[:, t]) for t in range(last)])
+    log = np.log1p(y) if count else y
+    log_means = np.array([mean(log[:, t], seen[:, t]) for t in range(last)])
+    sd = np.sqrt(total((y - means) ** 2) / total(seen))
+    expected = {f"mean, t{t}": m for t, m in enumerate(means)} | {"standard deviation": sd}
+
+    def of(t: int, s: int) -> float:
+        rows = seen[:, t] & seen[:, s]
+        one, other = mean(y[:, t], rows), mean(y[:, s], rows)
+        product = mean(y[:, t] * (y[:, s] - (count and t == s)), rows)
+        return product / (one * other) if count else (product - one * other) / sd**2
+
+    pairs = {(t, s): of(t, s) for t in range(last) for s in range(last)}
+    for part, inside in {
+        "same period": lambda t, s: t == s,
+        "adjacent": lambda t, s: abs(t - s) == 1,
+        "distant": lambda t, s: abs(t - s) >= 4,
+        "first half": lambda t, s: abs(t - s) <= 1 and t + s < last,
+        "second half": lambda t, s: abs(t - s) <= 1 and t + s >= last,
+    }.items():
+        of_part = np.nanmean([value for pair, value in pairs.items() if inside(*pair)])
+        expected[f"{'products over means' if count else 'covariance over variance'}, {part}"] = of_part
+    left = y - means
+    if count:
+        expected["share of zeros"] = np.mean(y[seen] == 0)
+        path = np.where(seen, means, np.nan)
+        model = path * (np.nansum(y, axis=1) / np.maximum(np.nansum(path, axis=1), 1e-9))[:, None]
+        expected["variance within units over mean"] = total((y - model) ** 2) / total(model)
+        left = (y - model) / np.sqrt(np.where(model > 0, model, 1.0))
+    else:
+        left = left - (np.nansum(left, axis=1) / np.maximum(seen.sum(axis=1), 1))[:, None]
+        expected["standard deviation within units"] = np.sqrt(total(left**2) / total(seen))
+    for lag in (1, 2, 3):
+        lead, lagged = left[:, lag:], left[:, :-lag]
+        both = np.where(np.isnan(lead + lagged), np.nan, 1.0)
+        size = np.sqrt(total(both * lead**2) * total(both * lagged**2))
+        expected[f"autocorrelation within, lag {lag}"] = total(lead * lagged) / size
+    for lag, words in ((1, "1 period"), (3, "3 periods"), (5, "5 periods")):
+        change = log[:, lag:] - log[:, :-lag]
+        rows = ~np.isnan(change)
+        for t in range(last - lag):
+            change[:, t] -= mean(change[:, t], rows[:, t])
+        what = "log change" if count else "change"
+        expected[f"variance of {what}, {words}"] = total(change**2) / total(rows)
+    at = [(i, g - 1) for i, g in enumerate(start) if 0 < g < last and seen[i, g - 1]]
+    units, before = map(list, zip(*at, strict=True))
+    if count:
+        largest = np.sort(y[units, before])[-LARGEST:].sum() / y[units, before].sum()
+        expected[f"share of the {LARGEST} largest adopters"] = largest
+        expected["adopters' mean over that of all"] = w[units] @ y[units, before] / (w[units] @ means[before])
+        more = np.average(log[units, before] - log_means[before], weights=w[units])
+        expected["adopters' log(1 + y) less that of all"] = more
+    else:
+        more = np.average(y[units, before] - means[before], weights=w[units]) / spread
+        expected["adopters' mean less that of all, in sd"] = more
+    growth = []
+    for g in (3, 4, 5):
+        change = (log[:, g - 1] - log[:, g - 3]) / (1 if count else spread)
+        known = ~np.isnan(change)
+        growth += [(w[i], change[i] - mean(change, known)) for i in np.flatnonzero(known & (start == g))]
+    share, change = np.transpose(growth)
+    expected["adopters' growth less that of all"] = np.average(change, weights=share)
+    expected |= {f"treated from t{t} on": (start == t).sum() for t in (0, 1, 3, 4, 5)}
+    assert {name: moment.value for name, moment in found.items()} == pytest.approx(expected, nan_ok=True)
+    targeted = {name for name, moment in found.items() if moment.targeted}
+    assert not {name for name in targeted if "within" in name or "change" in name or "treated from" in name}
 
 
 def test_the_same_panel_has_the_same_process() -> None:

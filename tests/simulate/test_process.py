@@ -58,6 +58,11 @@ def test_truth_is_what_callaway_santanna_finds_without_noise(question: dict[str,
     exact(made, "callaway_santanna")
 
 
+def test_cells_in_which_one_unit_is_seen_are_part_of_the_truth() -> None:
+    made = process(with_gaps(panel(40), 0.3), "continuous", dials=EFFECTS)
+    exact(made, "callaway_santanna")
+
+
 @pytest.mark.parametrize("average", AVERAGES)
 def test_truth_of_repeated_cross_sections(average: str) -> None:
     made = process(

@@ -24,7 +24,7 @@ from study.designs import all_designs, find_design
 from study.estimates import pre_test
 from study.simulate import replications as module
 from study.simulate.process import Process, truth
-from study.simulate.replications import DRAWS, Answer, Entrant, Task, is_slow, replicate, tasks_of
+from study.simulate.replications import DRAWS, Answer, Entrant, Task, answer, is_slow, replicate, tasks_of
 
 QUESTION = Question("y", "event")
 TWFE, SUN = Entrant("twfe", "twfe"), Entrant("sun", "sun_abraham")
@@ -96,6 +96,15 @@ def test_an_answer_is_what_the_design_says_of_the_panel_that_the_seed_draws(entr
         assert tests.p_wald == pytest.approx(exact.p_value, rel=1e-9)
         assert tests.p_largest == pytest.approx(exact.p_largest, abs=4 * 0.5 / np.sqrt(DRAWS))
         assert tests.p_largest * (DRAWS + 1) == pytest.approx(round(tests.p_largest * (DRAWS + 1)))
+
+
+def test_a_design_that_draws_has_the_seed_of_its_replication():
+    options = {"learner": "linear", "propensity": "linear", "folds": 2, "repetitions": 1}
+    entrant, sample = Entrant("learned", "dml_stacked", options), process().sample
+    estimates = [answer(entrant, sample, 0.95, seed)[0].estimate for seed in (1, 2)]
+    fits = [find_design("dml_stacked")(sample, **options, seed=seed) for seed in (1, 2)]
+    assert estimates == [fit.headline.effect[0] for fit in fits]
+    assert estimates[0] != estimates[1]
 
 
 def test_numbers_do_not_depend_on_jobs_order_or_other_entrants(monkeypatch):

@@ -83,6 +83,8 @@ def time_weights_without_each(before: FloatArray, after: FloatArray) -> FloatArr
     weights, n, zeta = time_weights(before, after), len(before), UNIQUE * noise_level(before)
     apart = before - after.mean(axis=1, keepdims=True)
     apart = apart - apart.mean(axis=0)
+    if not apart.any():
+        return np.zeros(apart.shape)
     moments, more = apart.T @ apart + n * zeta**2 * np.eye(len(weights)), n / (n - 1)
     inverse, some = np.zeros(moments.shape), np.ix_(weights > 0, weights > 0)
     inverse[some] = np.linalg.pinv(moments[some], hermitian=True)

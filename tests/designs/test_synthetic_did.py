@@ -82,8 +82,9 @@ def test_weights_of_periods_without_a_unit_are_those_of_the_others(n: int, t: in
     assert found == pytest.approx(np.array(anew), abs=1e-9)
 
 
-def test_one_unit_tells_no_weights_of_periods() -> None:
+def test_one_unit_and_units_without_changes_tell_no_weights_of_periods() -> None:
     before = np.random.default_rng(1).normal(size=(2, 4))
+    assert not time_weights_without_each(np.ones((3, 4)), np.ones((3, 2))).any()
     assert time_weights(before, before) + time_weights_without_each(before, before) == pytest.approx(
         0.25, abs=1e-3
     )

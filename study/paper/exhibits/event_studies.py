@@ -212,8 +212,8 @@ def _table(setting: Setting, answers: Answers, leads: pd.DataFrame, refused: lis
         notes=[
             "Largest t, Wald: p-values that all effects before the event are zero, over all event times and over those "
             f"from {plan.window[0]} on (window); proportional effects are tested in levels. "
-            f"{100 * (1 - plan.level):g}%: single event times whose effects on the scale of the panel differ from zero "
-            f"at that level. Largest: of the window. Standard errors in parentheses, clustered by {setting.clusters}.",
+            f"{100 * (1 - plan.level):g}%: event times that differ from zero on the scale shown. Largest: of the "
+            f"window. Standard errors in parentheses, clustered by {setting.clusters}.",
             *(["Effects without a standard error are in none of the tests."] if untested else []),
             *([f"{', '.join(apart)}: {TWO_BASES}"] if apart else []),
             *[A_DASH] * bool(refused),

@@ -306,10 +306,9 @@ def _differences(fits: Mapping[str, Estimate], cluster: str | None, level: float
         }
     unexposed, *rings = fits.values()
     for label, fit in zip(list(fits)[1:], rings, strict=True):
-        difference = joined_headlines({"ring": fit, "unexposed": unexposed}, WHO).differences()
-        error = float(difference.std_error[0])
-        if fit.varies[0] and unexposed.varies[0] and np.isfinite(error):
+        apart = joined_headlines({"ring": fit, "unexposed": unexposed}, WHO).differences()
+        if fit.varies[0] and unexposed.varies[0] and np.isfinite(apart.std_error[0]):
             name = f"unexposed less {label.removeprefix('units ').removesuffix(' only')}"
-            like = Effect(name, n_units=len(difference.influence), n_treated=unexposed.sample.n_treated)
-            degrees = float(difference.degrees_of_freedom[0])
-            yield with_error(like, float(difference.effect[0]), error, degrees, level)
+            like = Effect(name, n_units=len(apart.influence), n_treated=unexposed.sample.n_treated)
+            degrees = float(apart.degrees_of_freedom[0])
+            yield with_error(like, float(apart.effect[0]), float(apart.std_error[0]), degrees, level)

@@ -73,7 +73,8 @@ def specification_curve(
     the same random weight for a cluster, so that their errors are correlated as they are in the sample, and
     influence has mean zero, so that the draws obey the null. Nothing is estimated again. No specification is
     selected: those that are algebraically equal to another are shown, and counted once in the tests. With few
-    treated clusters the tests reject more often than their level says, the one by the largest t most of all.
+    treated or comparison clusters the tests reject more often than their level says, the one by the largest t most of
+    all, and the band covers too seldom.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from study.core import BoolArray, FloatArray, QuestionError, counted, p_text, re
 from study.diagnostics import Finding, Needs, Section, diagnostic, dots, event_dates, headline, refit
 from study.diagnostics.refits import redated, refuse_group, with_error
 from study.estimates import SIZE, Effect, Estimate, effects_frame
-from study.inference import joined_headlines
+from study.inference import holm, joined_headlines
 from study.panel import Sample, Scale, dates_with_lag, pool_cohorts
 
 WHO = "spillovers"
@@ -150,7 +150,8 @@ def spillovers(
     rings : sequence of float, optional
         For coordinates: ascending outer limits of the rings, in km; units beyond the last are unexposed.
     level : float
-        Coverage of the intervals; the tests are at 5%.
+        Coverage of the intervals; whether any difference or ring of neighbours is different from zero is tested at a
+        familywise error of 5% (Holm 1979), and p-values are not adjusted.
     **options
         Options of the design.
 
@@ -214,19 +215,18 @@ def spillovers(
     kinds = ("effect by comparison", "difference", "effect on neighbours")
     times = (1 + len(comparisons.rows), len(differences), len(neighbours.rows))
     frame.insert(0, "kind", np.repeat(kinds, times))
-    early = since - sample.question.anticipation <= sample.periods[0]
+    early = int(np.sum(untreated & (since - sample.question.anticipation <= sample.periods[0])))
     counts = {name: int(units.sum()) for name, units in (members | {"unexposed": unexposed}).items()}
     details = {"full_sample": full, "comparisons": comparisons.rows, "differences": differences}
-    details |= {"neighbours": neighbours.rows, "counts": counts}
-    details |= {"exposed_from_start": int(np.sum(untreated & early))}
-    different = ", ".join(row.label for row in tests if row.p_value < SIZE)
+    details |= {"neighbours": neighbours.rows, "counts": counts, "exposed_from_start": early}
+    p_holm = holm(np.array([row.p_value for row in tests])) if tests else ()
+    different = ", ".join(row.label for row, p in zip(tests, p_holm, strict=True) if p < SIZE)
     cluster = sample.question.cluster or attribute or "unit"
-    marked = list(frame["kind"] == kinds[2])
     names = ("effect on the treated", "effect on untreated neighbours")
     return Finding.of(
         [*_sentences(scale, level, details, cluster, different), *comparisons.refusals, *neighbours.refusals],
         frame,
-        dots(scale, level, frame["label"], marked=marked, names=names),
+        dots(scale, level, frame["label"], marked=list(frame["kind"] == kinds[2]), names=names),
         against=bool(different) if tests else None,
         objection=f"changes of untreated neighbours ({different})",
         details=details,
@@ -239,8 +239,8 @@ def _sentences(
     full, percent = details["full_sample"], f"{100 * level:g}%"
     if different:
         yield (
-            f"These differ from zero at the {SIZE:.0%} level: {different}. Either treatment reaches neighbours, or "
-            "exposed and unexposed units have other trends, which these comparisons do not separate."
+            f"At a familywise error of {SIZE:.0%} these differ from zero: {different}. Either treatment reaches "
+            "neighbours, or exposed and unexposed units have other trends, which these comparisons do not separate."
         )
     elif details["differences"] or details["neighbours"]:
         what = "neither the choice of comparison units nor the neighbours' own change is different from zero"
@@ -248,7 +248,8 @@ def _sentences(
             what = "the choice of comparison units makes no significant difference"
         elif not details["differences"]:
             what = "the neighbours' own change is not different from zero"
-        yield f"No spillover is seen: {what} at the {SIZE:.0%} level."
+        alone = any(row.p_value < SIZE for row in (*details["differences"], *details["neighbours"]))
+        yield f"No spillover is seen: {what} at the {SIZE:.0%} level{' (Holm)' * alone}."
     counts = ", ".join(f"{number} {name}" for name, number in details["counts"].items())
     yield (
         f"By the nearest treated unit the comparison units are: {counts}. With all of them the effect on "
@@ -305,10 +306,9 @@ def _differences(fits: Mapping[str, Estimate], cluster: str | None, level: float
         }
     unexposed, *rings = fits.values()
     for label, fit in zip(list(fits)[1:], rings, strict=True):
-        difference = joined_headlines({"ring": fit, "unexposed": unexposed}, WHO).differences()
-        error = float(difference.std_error[0])
-        if fit.varies[0] and unexposed.varies[0] and np.isfinite(error):
+        apart = joined_headlines({"ring": fit, "unexposed": unexposed}, WHO).differences()
+        if fit.varies[0] and unexposed.varies[0] and np.isfinite(apart.std_error[0]):
             name = f"unexposed less {label.removeprefix('units ').removesuffix(' only')}"
-            like = Effect(name, n_units=len(difference.influence), n_treated=unexposed.sample.n_treated)
-            degrees = float(difference.degrees_of_freedom[0])
-            yield with_error(like, float(difference.effect[0]), error, degrees, level)
+            like = Effect(name, n_units=len(apart.influence), n_treated=unexposed.sample.n_treated)
+            degrees = float(apart.degrees_of_freedom[0])
+            yield with_error(like, float(apart.effect[0]), float(apart.std_error[0]), degrees, level)

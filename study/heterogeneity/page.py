@@ -196,7 +196,9 @@ def _each_group(table: pd.DataFrame, whom: str, level: float, scale: Scale) -> I
     if len(rest):
         sizes = zip(rest["group"], rest["n_treated"], rest["n_units"], strict=True)
         named = ", ".join(f"{group} ({treated} treated of {n:,})" for group, treated, n in sizes)
-        yield f"Not estimated, with fewer than {LEAST_IN_GROUP} treated or {LEAST_IN_GROUP} other units: {named}."
+        mean = " or a counterfactual mean that is not positive" * scale.percent
+        few = f"fewer than {LEAST_IN_GROUP} treated or {LEAST_IN_GROUP} other units"
+        yield f"Not estimated, with {few}{mean}: {named}."
 
 
 def short_label(by: str, group: str) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import compress
+from itertools import combinations, compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -220,22 +220,24 @@ def all_pairs(fit: Estimate, *, level: float, draws: int, seed: int) -> Pairs:
     The largest |t|, each put on the normal scale by its degrees of freedom, is held against normal draws with the
     covariance of the differences.
     """
-    names, differences = stack(fit.terms, [Stacked.of(fit)]).pairwise()
     first, second = np.triu_indices(len(fit.terms), 1)
-    known = fit.varies[first] & fit.varies[second]
-    equal = known & (differences.std_error <= EQUAL * np.max(fit.std_error, where=fit.varies, initial=0.0))
-    varies = known & ~equal
-    none = np.full((4, len(names)), np.nan)
-    error, degrees, p_adjusted, critical = none
+    effect, varies = fit.effect[first] - fit.effect[second], fit.varies[first] & fit.varies[second]
+    error, degrees, p_adjusted, critical = np.full((4, len(effect)), np.nan)
     if varies.any():
-        tested = differences.select(varies)
+        # Of those with a standard error alone: one that is no number would make all differences none.
+        _, differences = stack([*compress(fit.terms, fit.varies)], [Stacked.of(fit, fit.varies)]).pairwise()
+        equal = differences.std_error <= EQUAL * fit.std_error[fit.varies].max()
+        effect[varies] = np.where(equal, 0.0, effect[varies])
+        varies[varies] = ~equal
+    if varies.any():
+        tested = differences.select(~equal)
         statistics, largest = tested.largest_t(draws, seed)
         error[varies], degrees[varies] = tested.std_error, tested.degrees_of_freedom
         p_adjusted[varies] = exceeded(largest, statistics)
         critical[varies] = same_tail(sup_t(largest, level), tested.degrees_of_freedom)
     p_value = float(np.nanmin(p_adjusted)) if varies.any() else np.nan
-    effect = np.where(equal, 0.0, differences.effect)
-    return Pairs(names, effect, error, degrees, p_adjusted, critical, p_value, level)
+    pairs = tuple(combinations(fit.terms, 2))
+    return Pairs(pairs, effect, error, degrees, p_adjusted, critical, p_value, level)
 
 
 class Predicted(NamedTuple):
@@ -495,7 +497,7 @@ def averaged(
 
 def without_error(fit: Estimate) -> tuple[str, ...]:
     """Say of which terms there is no standard error."""
-    none = ", ".join(compress(fit.terms, ~fit.varies))
+    none = ", ".join(compress(fit.terms, np.isfinite(fit.effect) & ~fit.varies))
     return (f"No standard error and no test, with too few clusters on a side: {none}.",) if none else ()
 
 

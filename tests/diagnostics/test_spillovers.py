@@ -67,7 +67,7 @@ def test_the_spillover_and_the_effect_are_recovered() -> None:
     assert found["full_sample"].conf_high < 1.0
     assert found.against
     assert "neighbours in the same region" in found.objection
-    assert any(s.startswith("These differ from zero at the 5% level: ") for s in found.sentences)
+    assert any(s.startswith("At a familywise error of 5% these differ from zero: ") for s in found.sentences)
 
 
 def test_whether_there_are_spillovers_does_not_depend_on_the_coverage_of_the_intervals() -> None:
@@ -77,6 +77,14 @@ def test_whether_there_are_spillovers_does_not_depend_on_the_coverage_of_the_int
     assert any(row.excludes_zero for row in tests[0])
     assert not any(row.excludes_zero for row in tests[1])
     assert [each.against for each in found] == [False, False]
+
+
+def test_one_of_several_tests_that_rejects_alone_is_no_objection_at_their_familywise_error() -> None:
+    found = spillovers(QUESTION.sample(regions(200, 32)), DESIGN, by="region")
+    p_values = [row.p_value for row in (*found["differences"], *found["neighbours"])]
+    assert 0.05 / len(p_values) < min(p_values) < 0.05
+    assert found.against is False
+    assert found.verdict.endswith("is different from zero at the 5% level (Holm).")
 
 
 @pytest.mark.search

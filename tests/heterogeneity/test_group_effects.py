@@ -300,6 +300,24 @@ def test_all_pairs_are_differences_with_their_own_errors_and_equal_terms_are_not
     np.testing.assert_allclose(table["band_high"], pairs.difference + half)
 
 
+def test_a_group_whose_counterfactual_mean_is_not_positive_takes_no_difference_from_the_others() -> None:
+    drawn = gaining.panel(n=150)
+    third = np.array(["first", "second", "third"])[np.arange(150) % 3]
+    y = drawn.outcomes["y"] - 60.0 * (third == "first")[:, None]
+    drawn = replace(drawn, outcomes={"y": y}, attributes={"third": third})
+    question = Question("y", "event", covariates=("other", "size"), scale="proportional")
+    scores = heterogeneity.score(question.sample(drawn), learner="linear", repetitions=2, groups=("third",))
+    found = heterogeneity.effects_by_group(scores, "third", draws=DRAWS)
+    pairs, effect = found["pairs"], found["fit"].effect
+    assert np.isnan(effect).tolist() == [True, False, False]
+    assert np.isfinite(pairs.std_error).tolist() == [False, False, True]
+    assert pairs.difference[2] == effect[1] - effect[2]
+    assert any(
+        "counterfactual mean that is not positive: first (" in sentence for sentence in found.sentences
+    )
+    assert not any("too few clusters" in sentence for sentence in found.sentences)
+
+
 def test_a_group_in_one_cluster_has_no_error_and_takes_none_from_the_others() -> None:
     drawn = gaining.panel(n=300)
     place = np.where(np.arange(300) % 5 == 0, "far", np.where(np.arange(300) % 2 == 0, "even", "odd"))

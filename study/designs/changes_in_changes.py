@@ -11,12 +11,14 @@ import numpy as np
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, first_of
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_cells import Comparison, cohort_cells, comparisons, known_cells, whole_cohorts
-from study.estimates import Estimate, group_time_effects, left_out_by_period
+from study.estimates import Estimate, LeftOut, group_time_effects, left_out_by_period
 
 # Shares are sums of weights, which round: a share that another equals but for rounding is reached.
 ROUNDING = 1e-13
 # A value that so large a share of a group has makes the outcome a discrete one.
 MASS = 0.05
+# Up to so many comparison clusters are left out exactly: more move distributions as derivatives say.
+MANY = 100
 
 
 @design(
@@ -47,8 +49,10 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] | None = (0
         One term for each cohort and period, with a reference at the base, which averages are of; then for each period
         from treatment on one for each quantile, ``at`` which it is. Standard errors are analytic, as in Section 5:
         derivatives of inverse distributions from neighbouring outcomes for the means, from kernel densities at the
-        quantiles. Where a group has many units at one value the outcome is discrete: effects are then the lower ends of
-        the bounds of Theorem 4.1, a note has the upper ends, and quantiles have no standard errors.
+        quantiles. Default errors of means leave each of up to 100 comparison clusters out exactly, since inverse
+        distributions of few units have no derivative. Where a group has many units at one value the outcome is
+        discrete: effects are then the lower ends of the bounds of Theorem 4.1, a note has the upper ends, and quantiles
+        have no standard errors.
 
     Raises
     ------
@@ -68,6 +72,7 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] | None = (0
     n_cells, used = len(cells.cohort), np.zeros(sample.y.T.shape, dtype=bool)
     reasons, size = np.full(n_cells, "", dtype=object), np.zeros(n_cells, dtype=np.int64)
     by_cell: dict[int, Changes] = {}
+    without: dict[int, tuple[IntArray, FloatArray]] = {}
     for c in comparisons(sample, cells):
         reasons[c.own], size[c.own] = c.unseen, c.treated_now.sum(axis=1)
         for k in np.flatnonzero(c.unseen == ""):
@@ -77,6 +82,8 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] | None = (0
                 by_cell[int(c.own[k])] = no_change(now[1], levels, sample.n_units)
             else:
                 by_cell[int(c.own[k])] = changes(base, now, levels, sample.n_units)
+                if np.count_nonzero(np.bincount(sample.cluster[now[0].rows])) <= MANY:
+                    without[int(c.own[k])] = without_each(base, now[0], sample.cluster)
         used |= c.used(np.flatnonzero((c.unseen == "") & (c.now != c.base)), len(used))
     known = known_cells("changes_in_changes", sample, cells, reasons, size, notes)
 
@@ -105,6 +112,8 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] | None = (0
         influence, of_base = each("influence"), each("of_base")
         parts = influence - of_base, of_base, influence + each("of_untreated")
         fit = left_out_by_period(fit, *map(Influence.of, parts))
+    anew = {i: without[k] for i, (k, j) in enumerate(pairs) if j == 0 and k in without}
+    fit = _left_out_anew(fit, anew) if anew else fit
     notes += _range_and_bounds({fit.terms[i]: by_cell[k] for i, (k, j) in enumerate(pairs) if j == 0})
     at = np.array([np.nan, *levels])[column]
     of_quantile = [
@@ -120,6 +129,23 @@ def _groups(
     """Return the outcomes of the comparison and of the treated units that are seen in a period."""
     rows = np.flatnonzero(compared), c.members[treated]
     return [Group.of(units, sample.y[units, period], sample.weights[units]) for units in rows]
+
+
+def _left_out_anew(fit: Estimate, anew: Mapping[int, tuple[IntArray, FloatArray]]) -> Estimate:
+    """Return an estimate of which some terms lose with some units' clusters what is given."""
+    left, cluster = fit.leave_out, fit.sample.cluster
+    clusters, own = left.clusters.copy(), np.isin(np.arange(len(fit.terms)), [*anew])
+    clusters[1, own] = [len(np.unique(cluster[units])) for units, _ in anew.values()]
+    estimable = np.where(own, clusters.min(axis=0) >= 2, left.estimable)
+
+    def of(part: Influence, sign: float) -> Influence:
+        values = np.array(part.dense())
+        for k, (units, taken) in anew.items():
+            values[units, k] = sign * taken
+        return Influence.of(values)
+
+    untreated = None if left.untreated is None else of(left.untreated, -1.0)
+    return replace(fit, left_out=LeftOut(of(left.level, 1.0), untreated, clusters, estimable, own))
 
 
 def _range_and_bounds(by_term: Mapping[str, Changes]) -> Iterator[str]:
@@ -212,6 +238,27 @@ class Changes(NamedTuple):
     upper: float
     outside: int
     treated: int
+
+
+def without_each(base: Sequence[Group], now: Group, cluster: IntArray) -> tuple[IntArray, FloatArray]:
+    """Return comparison units, and n times what leaving out each one's cluster takes from the mean effect.
+
+    The units of a cluster share it.
+    """
+    compared, treated = base
+    units = np.union1d(compared.rows, now.rows)
+    left, number, size = np.unique(cluster[units], return_inverse=True, return_counts=True)
+    kept = (group.share * (cluster[group.rows] != left[:, None]) for group in (compared, now))
+    early, late = (np.cumsum(each, axis=1) / np.maximum(each.sum(axis=1), ROUNDING)[:, None] for each in kept)
+    # A counterfactual outcome is the first up to which the share is that of the comparison units below the treated
+    # unit; samples without a cluster stand one above the other.
+    apart = 2.0 * np.arange(len(left))[:, None]
+    share = np.maximum(np.pad(early, ((0, 0), (1, 0))) - ROUNDING, ROUNDING)
+    place = np.searchsorted((late + apart).ravel(), (share + apart).ravel()).reshape(share.shape) % len(now.y)
+    below = np.searchsorted(compared.y, treated.y, side="right")
+    mean = now.y[place] @ np.bincount(below, treated.share, len(compared.y) + 1)
+    full = treated.share @ now.y[now.place(compared.distribution(treated.y))]
+    return units, (len(cluster) * (mean - full) / size)[number]
 
 
 def no_change(treated: Group, levels: FloatArray, n_units: int) -> Changes:

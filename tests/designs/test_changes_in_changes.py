@@ -166,12 +166,33 @@ def test_rows_labels_time_and_constants_of_periods_do_not_matter() -> None:
         np.testing.assert_allclose(other.std_error, factor * fit.std_error, rtol=1e-8)
 
 
+@pytest.mark.parametrize(
+    "asked_of", [{}, {"weights": "size", "scale": "proportional"}, {"cluster": "state"}, {"missing": "cells"}]
+)
+def test_default_errors_of_means_are_those_of_leaving_out_each_of_few_comparison_clusters(
+    asked_of: dict[str, Any],
+) -> None:
+    of, question = np.arange(20) // (2 if "cluster" in asked_of else 1), ASKED.replace(**asked_of)
+    panel = draw(np.random.default_rng(8), compared=8, treated=12)
+    panel = replace(panel, attributes={"state": np.char.mod("s%02d", of)})
+    fit = asked(panel, question, quantiles=None)
+    for c in np.unique(of[:8]):
+        left = asked(simulated.subset(panel, of != c), question, quantiles=None)
+        for ours, others, influence in (
+            (fit.effect_level, left.effect_level, fit.leave_out.level),
+            (fit.untreated_mean, left.untreated_mean, fit.leave_out.untreated),
+        ):
+            if influence is not None:
+                taken = influence.dense()[of == c, 1].sum() / 20
+                assert taken == pytest.approx(ours[1] - others[1], abs=1e-12)
+
+
 def test_errors_of_means_are_near_those_of_a_jackknife() -> None:
-    panel = draw(np.random.default_rng(8), 80, 50)
+    panel = draw(np.random.default_rng(8), 120, 50)
     fit = asked(panel, quantiles=None)
     without = [
-        asked(simulated.subset(panel, np.arange(130) != i), quantiles=None).effect[1] - fit.effect[1]
-        for i in range(130)
+        asked(simulated.subset(panel, np.arange(170) != i), quantiles=None).effect[1] - fit.effect[1]
+        for i in range(170)
     ]
     assert fit.std_error[1] == pytest.approx(np.sqrt(np.sum(np.square(without))), rel=0.05)
 

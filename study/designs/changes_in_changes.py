@@ -72,7 +72,7 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] | None = (0
     n_cells, used = len(cells.cohort), np.zeros(sample.y.T.shape, dtype=bool)
     reasons, size = np.full(n_cells, "", dtype=object), np.zeros(n_cells, dtype=np.int64)
     by_cell: dict[int, Changes] = {}
-    without: dict[int, tuple[IntArray, FloatArray]] = {}
+    without: dict[int, FloatArray] = {}
     for c in comparisons(sample, cells):
         reasons[c.own], size[c.own] = c.unseen, c.treated_now.sum(axis=1)
         for k in np.flatnonzero(c.unseen == ""):
@@ -112,8 +112,10 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] | None = (0
         influence, of_base = each("influence"), each("of_base")
         parts = influence - of_base, of_base, influence + each("of_untreated")
         fit = left_out_by_period(fit, *map(Influence.of, parts))
-    anew = {i: without[k] for i, (k, j) in enumerate(pairs) if j == 0 and k in without}
-    fit = _left_out_anew(fit, anew) if anew else fit
+    if without:
+        none = np.full(sample.n_units, np.nan)
+        anew = [without.get(k, none) if j == 0 else none for k, j in pairs]
+        fit = _left_out_anew(fit, np.column_stack(anew))
     notes += _range_and_bounds({fit.terms[i]: by_cell[k] for i, (k, j) in enumerate(pairs) if j == 0})
     at = np.array([np.nan, *levels])[column]
     of_quantile = [
@@ -131,21 +133,16 @@ def _groups(
     return [Group.of(units, sample.y[units, period], sample.weights[units]) for units in rows]
 
 
-def _left_out_anew(fit: Estimate, anew: Mapping[int, tuple[IntArray, FloatArray]]) -> Estimate:
-    """Return an estimate of which some terms lose with some units' clusters what is given."""
-    left, cluster = fit.leave_out, fit.sample.cluster
-    clusters, own = left.clusters.copy(), np.isin(np.arange(len(fit.terms)), [*anew])
-    clusters[1, own] = [len(np.unique(cluster[units])) for units, _ in anew.values()]
+def _left_out_anew(fit: Estimate, anew: FloatArray) -> Estimate:
+    """Return an estimate that loses with clusters of comparison units what is given, shape (n, K), NaN elsewhere."""
+    left, given = fit.leave_out, ~np.isnan(anew)
+    own, clusters = np.any(given, axis=0), left.clusters.copy()
+    clusters[1, own] = [len(np.unique(fit.sample.cluster[units])) for units in given.T[own]]
     estimable = np.where(own, clusters.min(axis=0) >= 2, left.estimable)
-
-    def of(part: Influence, sign: float) -> Influence:
-        values = np.array(part.dense())
-        for k, (units, taken) in anew.items():
-            values[units, k] = sign * taken
-        return Influence.of(values)
-
-    untreated = None if left.untreated is None else of(left.untreated, -1.0)
-    return replace(fit, left_out=LeftOut(of(left.level, 1.0), untreated, clusters, estimable, own))
+    level = Influence.of(np.where(given, anew, left.level.dense()))
+    assert left.untreated is not None
+    untreated = Influence.of(np.where(given, -anew, left.untreated.dense()))
+    return replace(fit, left_out=LeftOut(level, untreated, clusters, estimable, own))
 
 
 def _range_and_bounds(by_term: Mapping[str, Changes]) -> Iterator[str]:
@@ -240,10 +237,10 @@ class Changes(NamedTuple):
     treated: int
 
 
-def without_each(base: Sequence[Group], now: Group, cluster: IntArray) -> tuple[IntArray, FloatArray]:
-    """Return comparison units, and n times what leaving out each one's cluster takes from the mean effect.
+def without_each(base: Sequence[Group], now: Group, cluster: IntArray) -> FloatArray:
+    """Return n times what leaving out each comparison unit's cluster takes from the mean effect, shape (n,).
 
-    The units of a cluster share it.
+    The units of a cluster share it; NaN of units that are not compared with.
     """
     compared, treated = base
     units = np.union1d(compared.rows, now.rows)
@@ -258,7 +255,9 @@ def without_each(base: Sequence[Group], now: Group, cluster: IntArray) -> tuple[
     below = np.searchsorted(compared.y, treated.y, side="right")
     mean = now.y[place] @ np.bincount(below, treated.share, len(compared.y) + 1)
     full = treated.share @ now.y[now.place(compared.distribution(treated.y))]
-    return units, (len(cluster) * (mean - full) / size)[number]
+    taken = np.full(len(cluster), np.nan)
+    taken[units] = (len(cluster) * (mean - full) / size)[number]
+    return taken
 
 
 def no_change(treated: Group, levels: FloatArray, n_units: int) -> Changes:

@@ -15,6 +15,7 @@ from study.core import (
     LinearForm,
     Rows,
     Terms,
+    grouped,
     regress,
 )
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
@@ -79,15 +80,13 @@ def lp_did(
     """
     means = cohort_means(sample, levels_apart=True)
     fits, notes = [], []
-    dropped: dict[float, list[str]] = {}
     for h in event_times(sample, sample.cohorts, before, after):
         fit = _projection(sample, means, h, weighting)
         if fit is None:
             notes.append(f"event {h} left out: no unit first treated then has a clean comparison unit")
         else:
             fits.append(fit)
-            for g in fit.dropped:
-                dropped.setdefault(float(g), []).append(str(h))
+    dropped = grouped((float(g), str(fit.event_time)) for fit in fits for g in fit.dropped)
     notes += [
         f"cohort {sample.period_name(g)} at event {', '.join(events)} left out: it or clean comparison "
         "units are not seen then"

@@ -164,8 +164,7 @@ def pretrends(
     figure. Its power is that of normal coefficients with their covariance under the estimate's convention, for t
     statistics that are put on the normal scale by their p-values. The Wald test alone takes the covariance as
     estimated, with the degrees of freedom that :meth:`study.Estimate.test` has. With few clusters on a side the t tests
-    have less power: a trend said to be detected with 80% was in 53% of simulated panels with 6 treated of 40 units, in
-    52% with 6 comparison units, and in 79% with 20 treated.
+    have less power than that and find larger trends only.
 
     Parameters
     ----------

@@ -21,6 +21,7 @@ from study.core import (
     IntArray,
     QuestionError,
     Values,
+    grouped,
     refuse_unknown,
 )
 from study.estimates.estimate import LABELS, Estimand, Estimate, LeftOut
@@ -220,12 +221,10 @@ def left_out(
     what: str = " left out",
 ) -> list[str]:
     """Return one note for each cohort and reason, with its periods; reasons are by number of cell."""
-    periods: dict[tuple[float, str], list[str]] = {}
-    for cell, why in sorted(reasons.items()):
-        periods.setdefault((cohort[cell], why), []).append(sample.period_name(period[cell]))
+    named = (((cohort[k], why), sample.period_name(period[k])) for k, why in sorted(reasons.items()))
     return [
         f"cohort {sample.period_name(g)} in {', '.join(times)}{what}: {why}"
-        for (g, why), times in periods.items()
+        for (g, why), times in grouped(named).items()
     ]
 
 

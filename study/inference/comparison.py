@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from study.core import Described, QuestionError, checked, html_page, p_is
+from study.core import Described, QuestionError, checked, grouped, html_page, p_is
 from study.designs import Supports, all_designs, find_design
 from study.estimates import NUMBERS, Estimate, Wald
 from study.inference.agreement import LEVEL, Agreement, SupT, adjusted_p_values, agreement_of
@@ -129,10 +129,8 @@ class Comparison(Described):
         """The refusals, each once, with the designs and the outcomes that it holds for."""
         by_outcome = {}
         for outcome in self.outcomes:
-            by_reason: dict[str, list[str]] = {}
-            for label in self.labels:
-                if (outcome, label) in self.refusals:
-                    by_reason.setdefault(self.refusals[outcome, label], []).append(label)
+            refusals = ((self.refusals.get((outcome, label)), label) for label in self.labels)
+            by_reason = grouped((why, label) for why, label in refusals if why is not None)
             by_outcome[outcome] = [f"{', '.join(labels)}: {reason}" for reason, labels in by_reason.items()]
         return self.each_once(by_outcome)
 

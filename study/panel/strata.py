@@ -12,7 +12,7 @@ import ibis
 import numpy as np
 import pandas as pd
 
-from study.core import BoolArray, FloatArray, IntArray, QuestionError, WorkerError, sums_by
+from study.core import BoolArray, FloatArray, IntArray, QuestionError, WorkerError, grouped, sums_by
 from study.panel.drawing import (
     AMBIGUOUS,
     COMPARED,
@@ -68,9 +68,7 @@ class Stratified:
         """Refuse more strata than a limit, and say what makes them."""
         if self.number <= limit:
             return
-        kinds: dict[str, list[str]] = {}
-        for key, what in self.keys.items():
-            kinds.setdefault(what, []).append(key)
+        kinds = grouped((what, key) for key, what in self.keys.items())
         counts = {what: self._distinct(keys) for what, keys in kinds.items()}
         what = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count > 1)
         raise QuestionError(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from study.core import DataError, QuestionError, unknown
+from study.core import DataError, QuestionError, grouped, unknown
 from study.estimates import POWER, SIZE, Effect
 from study.paper import RUN, Result, Setting, Source, Task, Traced, address, addressed, estimate_command
 from study.paper.record import csv_file, read_texts
@@ -244,11 +244,11 @@ def _rows(setting: Setting) -> Iterator[Values]:
 def _spread(answers: Iterable[Result]) -> dict[str, float]:
     """Return how many designs answer, and the ends of all estimates, and of averages with covariates and without."""
     answered = [(result.headline, result.task) for result in answers if result.headline]
-    estimates = {"": [effect.estimate for effect, _ in answered]}
-    for effect, task in answered:
-        if task.row.design.estimand.has_path:
-            how = "with_covariates_" if task.question.covariates else "without_covariates_"
-            estimates.setdefault(how, []).append(effect.estimate)
+    averages = [(effect, task.question) for effect, task in answered if task.row.design.estimand.has_path]
+    estimates = {"": [effect.estimate for effect, _ in answered]} | grouped(
+        ("with_covariates_" if question.covariates else "without_covariates_", effect.estimate)
+        for effect, question in averages
+    )
     excluding = sum(effect.excludes_zero for effect, _ in answered)
     return {"answered": len(answered), "excluding_zero": excluding} | {
         f"{how}{name}": end(own, default=math.nan)

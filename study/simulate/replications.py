@@ -22,6 +22,7 @@ from study.core import (
     StudyError,
     current_settings,
     each_kept,
+    grouped,
     key_of,
     refuse_unknown,
     settings,
@@ -268,13 +269,13 @@ def _joined(
     number = max(task.end for task, _ in own)
     answers = np.full((len(entrants), number, len(Answer._fields)), np.nan)
     truths, ran = np.empty((number, 2)), np.zeros(len(entrants), dtype=np.int64)
-    reasons: dict[int, list[str]] = {}
     for task, result in own:
         answers[list(task.entrants), task.first : task.end] = result.answers
         truths[task.first : task.end] = result.truths
         ran[list(task.entrants)] = np.maximum(ran[list(task.entrants)], task.end)
-        for place, reason in result.reasons:
-            reasons.setdefault(task.entrants[place], []).append(reason)
+    reasons = grouped(
+        (task.entrants[place], reason) for task, result in own for place, reason in result.reasons
+    )
     refused = tuple((entrants[k].label, given[0], len(given)) for k, given in sorted(reasons.items()))
     labels = tuple(entrant.label for entrant in entrants)
     scale = process.sample.question.scale

@@ -140,8 +140,9 @@ def _left_out_anew(fit: Estimate, anew: FloatArray) -> Estimate:
     clusters[1, own] = [len(np.unique(fit.sample.cluster[units])) for units in given.T[own]]
     estimable = np.where(own, clusters.min(axis=0) >= 2, left.estimable)
     level = Influence.of(np.where(given, anew, left.level.dense()))
-    assert left.untreated is not None
-    untreated = Influence.of(np.where(given, -anew, left.untreated.dense()))
+    untreated = left.untreated
+    if untreated is not None:
+        untreated = Influence.of(np.where(given, -anew, untreated.dense()))
     return replace(fit, left_out=LeftOut(level, untreated, clusters, estimable, own))
 
 

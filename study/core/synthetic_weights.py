@@ -102,7 +102,7 @@ def time_weights_without_each(before: FloatArray, after: FloatArray) -> FloatArr
     for j in np.flatnonzero(~least):  # root'root is the sum of a_j a_j', of fewer rows
         own = directions[j]
         rest = root - more / (1 + np.sqrt(max(1 - more * (own @ own), 0.0))) * np.outer(own, own @ root)
-        without[j] = simplex_weights(rest, np.zeros(len(rest)), zeta * np.sqrt(n / len(rest)))
+        without[j] = simplex_weights(rest, np.zeros(len(rest)), zeta)
     return without - weights
 
 

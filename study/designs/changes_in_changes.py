@@ -11,7 +11,7 @@ import numpy as np
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, first_of
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_cells import Comparison, cohort_cells, comparisons, known_cells, whole_cohorts
-from study.estimates import Estimate, LeftOut, group_time_effects, left_out_by_period
+from study.estimates import Estimate, group_time_effects, left_out_by_period
 
 # Shares are sums of weights, which round: a share that another equals but for rounding is reached.
 ROUNDING = 1e-13
@@ -136,14 +136,11 @@ def _groups(
 def _left_out_anew(fit: Estimate, anew: FloatArray) -> Estimate:
     """Return an estimate that loses with clusters of comparison units what is given, shape (n, K), NaN elsewhere."""
     left, given = fit.leave_out, ~np.isnan(anew)
-    own, clusters = np.any(given, axis=0), left.clusters.copy()
-    clusters[1, own] = [len(np.unique(fit.sample.cluster[units])) for units in given.T[own]]
-    estimable = np.where(own, clusters.min(axis=0) >= 2, left.estimable)
     level = Influence.of(np.where(given, anew, left.level.dense()))
     untreated = left.untreated
     if untreated is not None:
         untreated = Influence.of(np.where(given, -anew, untreated.dense()))
-    return replace(fit, left_out=LeftOut(level, untreated, clusters, estimable, own))
+    return replace(fit, left_out=left._replace(level=level, untreated=untreated, own=np.any(given, axis=0)))
 
 
 def _range_and_bounds(by_term: Mapping[str, Changes]) -> Iterator[str]:

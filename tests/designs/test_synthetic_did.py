@@ -268,6 +268,14 @@ def test_errors_leave_units_out_with_all_weights_held_or_those_of_periods_found_
     assert made.under("CR1").std_error[0] == pytest.approx(np.sqrt((n - 1) / n * of_held), rel=1e-10)
     assert made.std_error[0] == pytest.approx(np.sqrt(of_anew), rel=1e-9)
     assert (of_anew == of_held) == (method == "synthetic_control")
+    late = sample.y[part.rows[n_free:]][:, part.n_before :].mean(axis=1)
+    mean = np.append(np.full(n_free, late.mean()), (late.sum() - late) / (len(late) - 1))
+    ratio, untreated = made.effect[0], late.mean() - made.effect[0]
+    assert untreated > 0
+    moved = (np.array(anew) - ratio / untreated * (mean - anew)) / untreated
+    proportional = estimate(panel, replace(QUESTION, scale="proportional"), "synthetic_did", method=method)
+    error = proportional.aggregate("treated_average").std_error[0]
+    assert error == pytest.approx(np.sqrt(np.sum((moved - moved.mean()) ** 2)), rel=1e-9)
 
 
 @pytest.mark.parametrize("to", ["treated_average", "event_average"])

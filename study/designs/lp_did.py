@@ -7,17 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from study.core import (
-    BoolArray,
-    FloatArray,
-    Influence,
-    IntArray,
-    LinearForm,
-    Rows,
-    Terms,
-    grouped,
-    regress,
-)
+from study.core import BoolArray, FloatArray, Influence, IntArray, LinearForm, Rows, Terms, grouped, regress
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_cells import event_times, refuse_no_effect
 from study.estimates import (

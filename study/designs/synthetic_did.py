@@ -156,11 +156,8 @@ def _without_each(block: Block, weights: Weights, leads: int | None, moves: Floa
     Without a comparison unit weights of periods move by ``moves``, shape (J, T0), and effects by these times what the
     treated units were above the others before treatment.
     """
-    mean, synthetic, omega = (
-        block.treated.mean(axis=0),
-        weights.unit @ block.comparison,
-        weights.unit[:, None],
-    )
+    mean, omega = block.treated.mean(axis=0), weights.unit[:, None]
+    synthetic = weights.unit @ block.comparison
     # Less than the ridge is worth is no weight that could be scaled up.
     left = np.where(1 - omega > UNIQUE, 1 - omega, np.nan)
     others = (synthetic - omega * block.comparison) / left

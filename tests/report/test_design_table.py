@@ -117,6 +117,14 @@ def test_outcomes_as_columns_are_the_same_cells_turned(panel: Panel) -> None:
     for shown in (turned, table):
         assert "names no" not in shown.notes[-1]
         assert shown.notes[-1].startswith("– : refused.")
+    # Whether designs agree is known of those that were compared with each other alone.
+    pairs = ["callaway_santanna", "imputation"], ["sun_abraham", "lee_wooldridge"]
+    first, other = (study.compare(panel, QUESTION, pair, ["y", "z"], draws=99) for pair in pairs)
+    agree = [
+        [line.label for line in study.table(models, columns="outcomes").lines if "agree" in line.label]
+        for models in (first, [first, other])
+    ]
+    assert agree == [["Designs agree, p-value", "Designs agree, Wald p"], []]
     apart = study.table([compared.about(["y"]), compared.about(["z"]).estimates["z", "twfe"].under("CR0")])
     assert cells(apart, "z")[1:] == ["", ""]
     assert cells(table, "Outcome mean") == pytest.approx([panel.outcomes[o].mean() for o in ("y", "z")])

@@ -235,7 +235,7 @@ def _adjusted(
     treated, compared = c.members[c.treated_base[k]], np.flatnonzero(c.compared_base[k])
     early = np.concatenate([treated, compared])
     outcome = np.concatenate([y[c.now[k], rows], y[c.base[k], early]])
-    if np.array_equal(rows, early) and not as_drdid:
+    if (same := np.array_equal(rows, early)) and not as_drdid:
         outcome -= np.tile(y[c.base[k], rows], 2)
     post = np.arange(len(outcome)) < len(rows)
     is_treated = np.concatenate([is_treated, np.arange(len(early)) < len(treated)])
@@ -243,6 +243,8 @@ def _adjusted(
     fit = repeated_att(outcome, post, is_treated, x[rows], weights[rows], method, as_drdid=as_drdid)
     scaled = fit.influence[:, None] * (n / len(rows))
     parts = [Influence.of(scaled[when], rows[when], n) for when in (post, ~post)]
+    if same:  # their changes are one mean, though outcomes were put into one of the periods
+        parts = [parts[0] + parts[1]]
     return fit.estimate, parts, _units_of(sample, rows, fit.unlike)
 
 

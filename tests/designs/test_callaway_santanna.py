@@ -325,6 +325,23 @@ def test_errors_where_some_are_distinguished_are_near_those_of_leaving_each_unit
     np.testing.assert_allclose(fit.std_error[cells], spread, rtol=0.15)
 
 
+@pytest.mark.parametrize("method", ["reg", "dr"])
+def test_cells_of_the_same_units_in_both_periods_have_errors_beside_cells_with_gaps(method: str) -> None:
+    whole = simulated.panel(60, seed=3)
+    y = whole.outcomes["y"].copy()
+    y[3, 2] = np.nan
+    panel = replace(whole, outcomes={"y": y})
+    asked = {"covariates": ("x1",), "comparison": "never_treated"}
+    cells, pairs = (
+        estimate(panel, Question("y", "event", missing=missing, **asked), method=method)
+        for missing in ("cells", "pairs")
+    )
+    assert np.isfinite(cells.std_error[~cells.reference]).all()
+    both = ~cells.reference & (cells.period != 3) & (cells.cohort != 4)
+    assert both.any()
+    np.testing.assert_allclose(cells.std_error[both], pairs.std_error[both], rtol=1e-9)
+
+
 def test_nobody_is_like_the_treated_where_covariates_tell_them_from_all_others() -> None:
     x = np.column_stack([np.ones(6), [0, 0, 1, 1, 2, 2], [0, 0, 0, 0, 1, 1]])
     treated = np.array([True, True, False, False, False, False])

@@ -243,8 +243,8 @@ def _adjusted(
     fit = repeated_att(outcome, post, is_treated, x[rows], weights[rows], method, as_drdid=as_drdid)
     scaled = fit.influence[:, None] * (n / len(rows))
     parts = [Influence.of(scaled[when], rows[when], n) for when in (post, ~post)]
-    if same:  # their changes are one mean, though outcomes were put into one of the periods
-        parts = [parts[0] + parts[1]]
+    if same:  # both periods have all of them, though the later one has their changes
+        parts = [Influence.of((scaled[post] + scaled[~post]) / 2, early, n)] * 2
     return fit.estimate, parts, _units_of(sample, rows, fit.unlike)
 
 

@@ -573,10 +573,7 @@ def left_out_by_period(fit: Estimate, now: Influence, base: Influence, of_mean: 
     late, early, mean = (
         each.applied(part, fit.sides) for each, part in zip(own, (now, base, of_mean), strict=True)
     )
-    counts, estimable = np.stack([own[0].clusters, own[1].clusters]), [own[0].estimable, own[1].estimable]
-    # A base without influence has its units in the other part.
-    clusters = np.where(counts[1].any(axis=0), counts.min(axis=0), counts[0])
-    estimable = estimable[0] & (estimable[1] | ~counts[1].any(axis=0))
+    clusters, estimable = np.minimum(own[0].clusters, own[1].clusters), own[0].estimable & own[1].estimable
     level = late + early
     return replace(fit, left_out=LeftOut(level, mean - level, clusters, estimable))
 

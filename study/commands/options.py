@@ -348,8 +348,8 @@ class OfQuestion:
         Last event time in the average; the last that is observed where none is given.
     balance : int, optional
         Effects by event time of the cohorts that are seen up to this one only.
-    min_cohort_size : int, optional
-        Smaller cohorts are dropped and counted; 1 keeps all. Without it designs by cohort refuse a cohort of one unit.
+    min_cohort_size : int
+        Smaller cohorts are dropped and counted.
     cohort_width : int
         Adoption periods pooled into one cohort.
     weights : str, optional
@@ -366,7 +366,7 @@ class OfQuestion:
     lag: int = 0
     horizon: int | None = None
     balance: int | None = None
-    min_cohort_size: int | None = None
+    min_cohort_size: int = 1
     cohort_width: int = 1
     weights: str | None = None
     average: str = "event_average"

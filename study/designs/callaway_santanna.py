@@ -25,7 +25,7 @@ from study.designs.did_cells import (
     Comparison,
     Effects,
     baseline_matrix,
-    cohort_cells,
+    cells_of,
     compared_with,
     comparisons,
     differences_of_means,
@@ -91,7 +91,7 @@ def callaway_santanna(
     Raises
     ------
     QuestionError
-        If a cohort has one unit and the question does not say what to do with it, a covariate is collinear
+        If a covariate is collinear
         with those before it, or no effect can be estimated.
 
     References
@@ -99,7 +99,7 @@ def callaway_santanna(
     Callaway, B., and Sant'Anna, P. H. C. (2021). Difference-in-differences with multiple time periods.
     Journal of Econometrics 225(2).
     """
-    cells = cohort_cells(sample, DESIGN)
+    cells = cells_of(sample, sample.cohorts)
     means = cohort_means(sample, levels_apart=True)
     added = None if sample.summed is None else sample.summed.products
     x: FloatArray | None = None

@@ -10,7 +10,7 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, first_of
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
-from study.designs.did_cells import Comparison, cohort_cells, comparisons, known_cells, whole_cohorts
+from study.designs.did_cells import Comparison, cells_of, comparisons, known_cells, whole_cohorts
 from study.estimates import Estimate, group_time_effects, left_out_by_period
 
 # Shares are sums of weights, which round: a share that another equals but for rounding is reached.
@@ -57,7 +57,7 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] | None = (0
     Raises
     ------
     QuestionError
-        If a quantile is not between 0 and 1, a cohort has one unit and the question does not say what to do with it, or
+        If a quantile is not between 0 and 1, or
         no effect can be estimated.
 
     References
@@ -68,7 +68,7 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] | None = (0
     levels = np.unique(() if quantiles is None else quantiles)
     if not np.all((levels > 0) & (levels < 1)):
         raise QuestionError(f"changes_in_changes: quantiles are {quantiles}; they must be between 0 and 1.")
-    cells, notes = cohort_cells(sample, "changes_in_changes"), list[str]()
+    cells, notes = cells_of(sample, sample.cohorts), list[str]()
     n_cells, used = len(cells.cohort), np.zeros(sample.y.T.shape, dtype=bool)
     reasons, size = np.full(n_cells, "", dtype=object), np.zeros(n_cells, dtype=np.int64)
     by_cell: dict[int, Changes] = {}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from study.core import BoolArray, FloatArray, IntArray, solvable
-from study.designs.did_cells import Cells, baseline_matrix, cohort_cells, compared_with
+from study.designs.did_cells import Cells, baseline_matrix, cells_of, compared_with
 from study.estimates import NO_MEAN, NOTHING, Sides, leverage_by_group, present, seen_throughout
 from study.panel import Sample
 
@@ -143,7 +143,7 @@ def _averaged(sample: Sample, method: str) -> Averaged | None:
     if apart or question.average != "event_average" or not alike_and_alone(sample):
         return None
     dates, rows = sample.groups
-    cells = cohort_cells(sample, DESIGN)
+    cells = cells_of(sample, sample.cohorts)
     compared, event_time = compared_with(sample, cells, dates), cells.period - cells.cohort
     used = (event_time >= 0) & (event_time <= question.last) & seen[0, cells.now] & seen[0, cells.base]
     used &= compared.any(axis=0)

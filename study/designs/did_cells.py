@@ -17,7 +17,6 @@ from study.estimates import (
     left_out,
     left_out_by_period,
     only_row,
-    refuse_single_units,
     single_cells,
     weights_in_cohorts,
 )
@@ -79,18 +78,6 @@ def cells_of(sample: Sample, cohorts: FloatArray) -> Cells:
         now, base = now[:, 1:], base[:, 1:]
     cohort = np.repeat(cohorts, now.shape[1])
     return Cells(cohort, sample.periods[now.ravel()].astype(float), now.ravel(), base.ravel())
-
-
-def cohort_cells(sample: Sample, design: str) -> Cells:
-    """Lay out the terms of all cohorts, each in all periods.
-
-    Raises
-    ------
-    QuestionError
-        If a cohort has one unit and the question does not say what to do with it.
-    """
-    refuse_single_units(sample, design)
-    return cells_of(sample, sample.cohorts)
 
 
 def event_times(sample: Sample, cohorts: FloatArray, before: int | None, after: int | None) -> range:

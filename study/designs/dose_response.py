@@ -26,7 +26,7 @@ from study.core import (
 from study.designs import Assumes, Estimand, Sample, Supports, design
 from study.designs.callaway_santanna import callaway_santanna
 from study.designs.did_cells import cells_of
-from study.estimates import Estimate, LeftOut, refuse_single_units
+from study.estimates import Estimate, LeftOut
 
 DESIGN = "dose_response"
 # Shares of the treated units' doses whose quantiles the curve is shown at, where no doses are given.
@@ -117,7 +117,6 @@ def dose_response(
     Callaway, B., Goodman-Bacon, A., and Sant'Anna, P. H. C. (2024). Difference-in-differences with a continuous
     treatment. NBER Working Paper 32117.
     """
-    refuse_single_units(sample, DESIGN)
     basis = _basis(sample, form, degree, knots)
     at = _shown(sample, basis, doses)
     effects = callaway_santanna.function(sample)

@@ -27,7 +27,7 @@ from study.designs.did_cells import (
     Cells,
     Effects,
     baseline_matrix,
-    cohort_cells,
+    cells_of,
     effects_in_cells,
     of_estimated_cohorts,
 )
@@ -85,7 +85,7 @@ def etwfe(
     Raises
     ------
     QuestionError
-        If a cohort has one unit and the question does not say what to do with it, a covariate is explained by
+        If a covariate is explained by
         those before it, no effect can be estimated, or for "poisson" the outcome is negative or zero everywhere
         or the likelihood has no maximum.
 
@@ -96,7 +96,7 @@ def etwfe(
     Wooldridge, J. M. (2023). Simple approaches to nonlinear difference-in-differences with panel data.
     Econometrics Journal 26(3).
     """
-    cells = cohort_cells(sample, "etwfe")
+    cells = cells_of(sample, sample.cohorts)
     used, notes = sample, list[str]()
     if family == "poisson":
         sample.needs_units('etwfe with family="poisson"')

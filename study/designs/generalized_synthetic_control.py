@@ -18,6 +18,7 @@ from study.designs.synthetic_blocks import (
     blocks,
     estimate_blocks,
     means_without_each,
+    placebo_by_default,
     refuse_clusters,
 )
 from study.estimates import Estimate
@@ -75,7 +76,7 @@ def generalized_synthetic_control(
     sample: Sample,
     *,
     factors: int | None = None,
-    inference: Literal["jackknife", "parametric_bootstrap"] = "jackknife",
+    inference: Literal["jackknife", "parametric_bootstrap"] | None = None,
     replications: int = 500,
     seed: int | None = None,
 ) -> Estimate:
@@ -93,11 +94,12 @@ def generalized_synthetic_control(
     factors : int, optional
         Their number r; without it the number of at most five that predicts left-out periods before treatment best
         (Algorithm 1). At least r + 1 periods before treatment are needed.
-    inference : {"jackknife", "parametric_bootstrap"}
+    inference : {"jackknife", "parametric_bootstrap"}, optional
         Standard errors that leave each unit out, or the standard deviation of effects in samples drawn from the fitted
         model (Algorithm 2): residuals of comparison units, and for treated units errors of predicting comparison units
         that are left out. One treated unit allows it. These are of each number alone: bands, joint tests and
-        differences from other designs are then not available.
+        differences from other designs are then not available. By default the jackknife where every cohort has two
+        units or more, and the bootstrap elsewhere.
     replications : int
         Samples, and comparison units left out for prediction errors.
     seed : int, optional
@@ -108,14 +110,13 @@ def generalized_synthetic_control(
     Estimate
         One term for each cohort and period from treatment on; "CR1" standard errors, which are the jackknife's over
         units with the number of factors held; the default errors leave a cluster of several units out as a mean of its
-        side would lose it. With a cohort of one unit and ``min_cohort_size=1`` there are no standard errors but by
-        bootstrap. In-sample residuals before treatment are what the loadings make small, and are no terms;
+        side would lose it. In-sample residuals before treatment are what the loadings make small, and are no terms;
         matrix_completion has leads, for which periods are held out.
 
     Raises
     ------
     QuestionError
-        If a cohort has one unit and the question does not say what to do with it, there are too few comparison
+        If there are too few comparison
         units or periods before treatment, a covariate has gaps or is explained by the effects, or the bootstrap is to
         draw from clusters.
 
@@ -125,10 +126,12 @@ def generalized_synthetic_control(
     Political Analysis 25(1).
     Bai, J. (2009). Panel data models with interactive fixed effects. Econometrica 77(4).
     """
-    refuse_clusters(sample, NAME, inference)
     _refuse_gaps(sample)
     least, why = (2, "") if factors is None else (factors + 1, f", since factors={factors}")
     cohorts, notes = blocks(sample, NAME, least, why)
+    if inference is None:
+        inference = "parametric_bootstrap" if placebo_by_default(sample, cohorts) else "jackknife"
+    refuse_clusters(sample, NAME, inference)
     changes = [block.changes for block in cohorts]
     y, x = _comparison(sample, changes)
     n_free, number = len(y), factors
@@ -168,7 +171,7 @@ def generalized_synthetic_control(
         each = np.vstack([others, means_without_each(own)])
         return Fitted(own.mean(axis=0), each, each)
 
-    return estimate_blocks(sample, cohorts, fit, NAME, notes, replicates=replicates)
+    return estimate_blocks(sample, cohorts, fit, NAME, notes, replicates=replicates, replication=inference)
 
 
 def _bootstrapped(

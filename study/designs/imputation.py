@@ -33,7 +33,6 @@ from study.estimates import (
     event_time_effects,
     group_time_effects,
     only_in_cells,
-    refuse_single_units,
     single_events,
 )
 from study.panel import Sample, first_observed, since_onset
@@ -109,7 +108,7 @@ def imputation(
     Raises
     ------
     QuestionError
-        If a cohort has one unit and the question does not say what to do with it, a covariate is explained
+        If a covariate is explained
         by the fixed effects, no effect can be estimated, or leads or the conservative error are asked for of a
         treatment that is not absorbing.
 
@@ -121,7 +120,6 @@ def imputation(
     """
     if sample.first_treated is None:
         return _of_spells(sample, leads, variance)
-    refuse_single_units(sample, "imputation")
     untreated = np.where(sample.treatment == 1, np.nan, sample.outcome_with_covariates)
     blocks = [_effects(sample, untreated, variance == "conservative")]
     if leads != 0:

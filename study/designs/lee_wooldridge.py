@@ -8,7 +8,7 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, QuestionError, Unidentified, panel_att
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
-from study.designs.did_cells import Effects, baseline_matrix, cohort_cells, comparisons, effects_in_cells
+from study.designs.did_cells import Effects, baseline_matrix, cells_of, comparisons, effects_in_cells
 from study.estimates import Estimate, cohort_means
 
 Transform = Literal["demean", "detrend"]
@@ -59,7 +59,7 @@ def lee_wooldridge(
     Raises
     ------
     QuestionError
-        If a cohort has one unit and the question does not say what to do with it, no effect can be estimated, a
+        If no effect can be estimated, a
         covariate is collinear, or ``variance`` is a regression's own and the question has weights or clusters, or a
         treated unit has a residual of zero by construction (HC2 to HC4).
 
@@ -76,7 +76,7 @@ def lee_wooldridge(
             f"{DESIGN}: variance={variance!r} is of a regression of units without weights; leave weights and cluster "
             'out of the question, or take variance="sampling".'
         )
-    cells = cohort_cells(sample, DESIGN)
+    cells = cells_of(sample, sample.cohorts)
     cells = cells.select(cells.now > cells.base)
     x = baseline_matrix(sample, DESIGN) if question.covariates else np.ones((sample.n_units, 1))
     n, n_terms = sample.n_units, len(cells.cohort)

@@ -19,7 +19,6 @@ from study.estimates import (
     LeftOut,
     clusters_left_out,
     event_time_effects,
-    refuse_single_units,
     single_events,
 )
 from study.panel import Sample, since_onset
@@ -578,8 +577,7 @@ def matrix_completion(
     Raises
     ------
     QuestionError
-        If both a penalty and a number of factors are given, a cohort has one unit and the question does not say what to
-        do with it, effects are not identified, or the fit does not settle.
+        If both a penalty and a number of factors are given, effects are not identified, or the fit does not settle.
 
     References
     ----------
@@ -592,8 +590,6 @@ def matrix_completion(
     time-series cross-sectional data. American Journal of Political Science 68(1).
     """
     absorbing = sample.first_treated is not None
-    if absorbing:
-        refuse_single_units(sample, NAME)
     _refuse(sample, penalty, factors, leads)
     untreated, since = sample.treatment == 0, since_onset(sample.treatment)
     rank, notes = _rank(sample, penalty, factors)

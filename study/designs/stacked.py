@@ -17,7 +17,7 @@ from study.designs.did_cells import (
     effects_in_cells,
     refuse_no_effect,
 )
-from study.estimates import CohortMeans, Estimate, cohort_means, refuse_single_units
+from study.estimates import CohortMeans, Estimate, cohort_means
 
 
 @design(
@@ -56,15 +56,13 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
     Raises
     ------
     QuestionError
-        If a cohort has one unit and the question does not say what to do with it, the window is impossible,
-        or no cohort enters.
+        If the window is impossible, or no cohort enters.
 
     References
     ----------
     Wing, C., Freedman, S. M., and Hollingsworth, A. (2024). Stacked difference-in-differences. NBER Working
     Paper 32054.
     """
-    refuse_single_units(sample, "stacked")
     question, first, end = sample.question, sample.periods[0], sample.periods[-1]
     name = sample.period_name
     horizon = 3 if question.horizon is None else question.horizon

@@ -8,7 +8,7 @@ import numpy as np
 
 from study.core import Terms, period_effects, refuse_unidentified, regress
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
-from study.designs.did_cells import Effects, cohort_cells, effects_in_cells, of_estimated_cohorts
+from study.designs.did_cells import Effects, cells_of, effects_in_cells, of_estimated_cohorts
 from study.designs.twfe import fields_of, placed
 from study.estimates import Estimate, cohort_means, only_in_cells
 
@@ -46,7 +46,7 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
     Raises
     ------
     QuestionError
-        If a cohort has one unit and the question does not say what to do with it, a covariate is explained
+        If a covariate is explained
         by the fixed effects, or no effect can be estimated.
 
     References
@@ -54,7 +54,7 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
     Sun, L., and Abraham, S. (2021). Estimating dynamic treatment effects in event studies with heterogeneous
     treatment effects. Journal of Econometrics 225(2).
     """
-    cells = cohort_cells(sample, "sun_abraham")
+    cells = cells_of(sample, sample.cohorts)
     means = cohort_means(sample, sample.outcome_with_covariates)
     size, at_base = (means.sizes(cells.cohort, position) for position in (cells.now, cells.base))
     treated = (size > 0) & ~cells.reference

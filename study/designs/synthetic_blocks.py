@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from study.core import FloatArray, Influence, IntArray, QuestionError, counted
-from study.estimates import Estimate, LeftOut, clusters_left_out, group_time_effects, refuse_single_units
+from study.estimates import Estimate, LeftOut, clusters_left_out, group_time_effects
 from study.panel import Sample
 
 
@@ -89,10 +89,8 @@ def blocks(sample: Sample, design: str, least: int, why: str = "") -> tuple[list
     Raises
     ------
     QuestionError
-        If a cohort has one unit and the question does not say what to do with it, fewer than two comparison
-        units are there, or no cohort has ``least`` periods before treatment.
+        If fewer than two comparison units are there, or no cohort has ``least`` periods before treatment.
     """
-    refuse_single_units(sample, design)
     assert sample.first_treated is not None
     starts = sample.first_treated - sample.question.anticipation
     free = np.flatnonzero(~(starts <= sample.periods[-1]))
@@ -126,6 +124,7 @@ def estimate_blocks(
     *,
     leads: int | None = 0,
     replicates: FloatArray | None = None,
+    replication: str = "",
 ) -> Estimate:
     """Return the effects of all blocks as ATT(g,t) from the first lead on, with pseudo-values as influence.
 
@@ -182,8 +181,16 @@ def estimate_blocks(
         notes=tuple(notes),
         against="all_before",
         replicates=replicates,
+        replication=replication,
     )
     return clusters_left_out(by_unit)
+
+
+def placebo_by_default(sample: Sample, parts: Sequence[Block]) -> bool:
+    """Say whether a cohort has one unit, which no jackknife can leave out, and there are units for placebos."""
+    sizes = [len(block.treated) for block in parts]
+    enough = len(parts[0].comparison) >= sum(sizes) + 2
+    return min(sizes) == 1 and enough and sample.n_clusters() == sample.n_units
 
 
 def refuse_clusters(sample: Sample, design: str, inference: str) -> None:

@@ -24,6 +24,7 @@ from study.designs.synthetic_blocks import (
     blocks,
     estimate_blocks,
     means_without_each,
+    placebo_by_default,
     placebo_effects,
     refuse_clusters,
 )
@@ -65,7 +66,7 @@ def synthetic_did(
     method: Literal["synthetic_did", "synthetic_control"] = "synthetic_did",
     solver: Solver = "exact",
     leads: int | None = 0,
-    inference: Literal["jackknife", "placebo"] = "jackknife",
+    inference: Literal["jackknife", "placebo"] | None = None,
     replications: int = 200,
     seed: int | None = None,
 ) -> Estimate:
@@ -90,10 +91,11 @@ def synthetic_did(
         None for all. They are differences from the synthetic unit less their lambda-weighted mean before treatment
         (Clarke, Pailanir, Athey and Imbens 2023, Section 4; Ciccia 2024), which the weights make small: a test of them
         is no test of the design.
-    inference : {"jackknife", "placebo"}
+    inference : {"jackknife", "placebo"}, optional
         Standard errors that leave each unit out, or the standard deviation of effects on comparison units taken as
         treated (Algorithm 4), which one treated unit allows. These are of each number alone: bands, joint tests and
-        differences from other designs are then not available.
+        differences from other designs are then not available. By default the jackknife where every cohort has two
+        units or more, and placebo elsewhere, as the authors recommend.
     replications : int
         Placebo choices of comparison units.
     seed : int, optional
@@ -106,13 +108,12 @@ def synthetic_did(
         with all weights held (Algorithm 3). The default errors find the weights of periods anew, which few comparison
         units leave uncertain, and leave a cluster of several units out as a mean of its side would lose it.
         ``aggregate("treated_average")`` weights cohorts by treated unit-periods, as in the paper's appendix on
-        staggered adoption. With a cohort of one unit and ``min_cohort_size=1`` there are no standard errors but by
-        placebo.
+        staggered adoption.
 
     Raises
     ------
     QuestionError
-        If a cohort has one unit and the question does not say what to do with it, fewer than two comparison
+        If fewer than two comparison
         units are there, no cohort has two periods before treatment, or placebo units are to be drawn from clusters.
 
     References
@@ -124,8 +125,10 @@ def synthetic_did(
     Clarke, D., Pailanir, D., Athey, S., and Imbens, G. (2023). Synthetic difference-in-differences estimation.
     Ciccia, D. (2024). A short note on event-study synthetic difference-in-differences estimators.
     """
-    refuse_clusters(sample, "synthetic_did", inference)
     parts, notes = blocks(sample, "synthetic_did", least=2)
+    if inference is None:
+        inference = "placebo" if placebo_by_default(sample, parts) else "jackknife"
+    refuse_clusters(sample, "synthetic_did", inference)
     replicates = None
 
     def fit(block: Block) -> Fitted:
@@ -139,7 +142,7 @@ def synthetic_did(
         replicates, note = placebo_effects(parts, fit, "synthetic_did", replications, seed or 0)
         notes = [*notes, note]
 
-    return estimate_blocks(sample, parts, fit, "synthetic_did", notes, leads=leads, replicates=replicates)
+    return estimate_blocks(sample, parts, fit, "synthetic_did", notes, leads=leads, replicates=replicates, replication=inference)
 
 
 def block_weights(block: Block, method: str, solver: Solver = "exact") -> Weights:

@@ -15,7 +15,7 @@ from study.designs.did_cells import (
     Effects,
     Reasons,
     baseline_matrix,
-    cohort_cells,
+    cells_of,
     compared_with,
     effects_in_cells,
     shares_of_cells,
@@ -79,7 +79,7 @@ def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
     2505.09942v3.
     """
     sample = with_both_groups(sample, NAME)
-    cells, notes = cohort_cells(sample, NAME), list[str]()
+    cells, notes = cells_of(sample, sample.cohorts), list[str]()
     x = baseline_matrix(sample, NAME) if sample.question.covariates else None
     pairs, coded = _pairs(sample, cells, notes), by_eligibility(sample)
     terms, others, of_cell = pairs.two_by_twos(sample, cells)

@@ -181,7 +181,7 @@ def redated(sample: Sample, first: FloatArray, **changes: Any) -> Sample:
     early = np.asarray(first - moved.question.anticipation <= moved.periods[0])
     moved = _without(moved, early, "no period before the moved date")
     moved = _without(moved, ~np.any(moved.observed, axis=1), "no outcome is observed")
-    dates, least = event_dates(moved, "sample"), moved.question.min_cohort_size or 0
+    dates, least = event_dates(moved, "sample"), moved.question.min_cohort_size
     small = [g for g in moved.cohorts if np.sum(dates == g) < least]
     return _without(moved, np.isin(dates, small), "in a cohort below min_cohort_size after dates moved")
 

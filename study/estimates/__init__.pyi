@@ -11,7 +11,6 @@ from .aggregation import left_out_by_period as left_out_by_period
 from .aggregation import mean_over as mean_over
 from .aggregation import only_in_cells as only_in_cells
 from .aggregation import only_row as only_row
-from .aggregation import refuse_single_units as refuse_single_units
 from .aggregation import seen_throughout as seen_throughout
 from .aggregation import single_cells as single_cells
 from .aggregation import single_events as single_events

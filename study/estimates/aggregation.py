@@ -200,19 +200,6 @@ def weights_in_cohorts(sample: Sample, cohort: FloatArray) -> Influence:
     return Influence.by_group(sample.n_rows, values, coefficients)
 
 
-def refuse_single_units(sample: Sample, design: str) -> None:
-    """Refuse a cohort of one unit unless the question says what to do with it."""
-    if sample.question.min_cohort_size is not None:
-        return
-    for cohort in sample.cohorts:
-        if sample.counted(sample.first_treated == cohort) == 1:
-            raise QuestionError(
-                f"{design}: cohort {sample.period_name(cohort)} has one unit; its variance cannot be estimated. Set "
-                "min_cohort_size=1 to keep it with randomization inference, min_cohort_size=2 to leave it "
-                "out, or pool adoption years with cohort_width."
-            )
-
-
 def left_out(
     sample: Sample,
     cohort: FloatArray,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -28,6 +28,7 @@ from study.core import (
     normal_score,
     quantile,
     same_tail,
+    sums_by,
     t_quantile,
     two_sided_p,
 )
@@ -39,6 +40,7 @@ from study.estimates.jackknife import (
     effective_number,
     leverage,
     on_sides,
+    one_cluster_sides,
     pooled,
     sums_by_cluster,
     treated_together,
@@ -90,10 +92,13 @@ class LeftOut(NamedTuple):
     clusters : ndarray of int, shape (2, K)
         Clusters that a term rests on, on the treated and on the comparison side.
     estimable : ndarray of bool, shape (K,)
-        Whether a term has a sampling variance: two clusters or more on each side. Of an estimate, a side on which no
-        unit has influence, as where all of its outcomes move alike, has no cluster.
+        Whether a term has a sampling variance: two clusters or more on each side or, of an estimate, on one of them.
+        There a side on which no unit has influence, as where all of its outcomes move alike, has no cluster.
     own : ndarray of bool, shape (K,), optional
         Of which terms this is the design's own; that of the others follows from their influence. All where not given.
+    pooled : Influence, shape (n, K), optional
+        What sides of one cluster add to ``level`` under the pooled variance of both sides, and take from
+        ``untreated``; see :func:`study.estimates.jackknife.one_cluster_sides`.
     """
 
     level: Influence
@@ -101,21 +106,22 @@ class LeftOut(NamedTuple):
     clusters: IntArray
     estimable: BoolArray
     own: BoolArray | None = None
+    pooled: Influence | None = None
 
     def select(self, which: BoolArray) -> LeftOut:
         """Return some of the terms, shape (K,)."""
-        untreated = None if self.untreated is None else self.untreated.select(which)
+        untreated, pooled = (None if of is None else of.select(which) for of in (self.untreated, self.pooled))
         own = None if self.own is None else self.own[which]
         level, clusters = self.level.select(which), self.clusters[:, which]
-        return LeftOut(level, untreated, clusters, self.estimable[which], own)
+        return LeftOut(level, untreated, clusters, self.estimable[which], own, pooled)
 
     def averaged(self, weight: FloatArray) -> LeftOut:
         """Return averages of the terms with given weights, shape (K, M)."""
-        untreated = None if self.untreated is None else self.untreated @ weight
+        untreated, pooled = (None if of is None else of @ weight for of in (self.untreated, self.pooled))
         used = weight != 0
         clusters = np.max(np.where(used, self.clusters[:, :, None], 0), axis=1, initial=0)
         estimable = ~np.any(used & ~self.estimable[:, None], axis=0)
-        return LeftOut(self.level @ weight, untreated, clusters, estimable)
+        return LeftOut(self.level @ weight, untreated, clusters, estimable, pooled=pooled)
 
 
 class Estimand(StrEnum):
@@ -218,6 +224,8 @@ class Estimate(Described):
     replicates : ndarray, shape (K, R), optional
         ``effect_level`` under placebo assignments or in bootstrap samples. Its standard deviation is then the standard
         error, under every convention and of this estimate alone: there is no covariance with others, and no band.
+    replication : str
+        How replicates are made, such as "placebo".
     form : LinearForm, optional
         The terms as linear combinations of the coefficients of one regression, where they are that.
     treated : ndarray, shape (G, K), optional
@@ -274,6 +282,7 @@ class Estimate(Described):
     remarks: tuple[str, ...] = ()
     of_draw: FloatArray | None = None
     replicates: FloatArray | None = None
+    replication: str = ""
     form: LinearForm | None = None
     treated: FloatArray | None = None
     sizes: FloatArray | None = None
@@ -393,12 +402,49 @@ class Estimate(Described):
         left = self.left_out
         if left is None:
             left = self._applied(leverage(self.level_influence, self.sides))
-            return left if self.only is None else left._replace(estimable=left.estimable & (self.only < 0))
-        if not self.sides.both:
-            return left
-        some = on_sides(self.level_influence, self.sides)
-        some |= left.clusters == 1  # of these the design itself says why
-        return left._replace(clusters=left.clusters * some, estimable=left.estimable & some.all(axis=0))
+        elif self.sides.both:
+            some = on_sides(self.level_influence, self.sides)
+            some |= left.clusters == 1  # of these the design itself says why
+            left = left._replace(clusters=left.clusters * some, estimable=left.estimable & some.all(axis=0))
+        return self._with_one_cluster_sides(left) if self.sides.both else left
+
+    def _with_one_cluster_sides(self, left: LeftOut) -> LeftOut:
+        """Give terms with one cluster on a side the pooled variance of both sides, where the other side has several."""
+        only = np.full(len(self.terms), -1) if self.only is None else self.only
+        few = (only >= 0) | (~left.estimable & (left.clusters.min(axis=0) < 2))
+        few &= ~self.reference & np.isfinite(self.effect_level) & (left.clusters.max(axis=0) >= 2)
+        estimable = left.estimable & (only < 0)
+        if not few.any():
+            return left._replace(estimable=estimable)
+        k, place = np.flatnonzero(few), np.eye(len(few))
+        influence = self.level_influence.columns(k).dense()
+        found = one_cluster_sides(influence, self.sides.select(k), only[k], left.clusters[:, k])
+        estimable[k] = found.estimable
+        sign = self._signs_of_clusters(left.level.select(estimable & ~few), found.own)
+
+        def replaced(others: Influence | None, few_terms: FloatArray) -> Influence:
+            own = Influence.of(few_terms) @ place[few]
+            return own if others is None or few.all() else others.select(~few) @ place[~few] + own
+
+        level = replaced(left.level, influence * found.factor)
+        untreated = left.untreated
+        if untreated is not None and self.untreated_influence is not None:
+            untreated = replaced(untreated, self.untreated_influence.columns(k).dense() * found.factor)
+        pooled = replaced(left.pooled, found.own * sign)
+        return left._replace(level=level, untreated=untreated, pooled=pooled, estimable=estimable)
+
+    def _signs_of_clusters(self, others: Influence, own: FloatArray) -> FloatArray:
+        """Return the sign of each row's influence on the other terms, shape (n, 1); 1 where it has none.
+
+        Errors of a cluster are correlated over terms, so that one which is alone in a term has an error there of the
+        sign that it has elsewhere.
+        """
+        sign, rows = np.ones((len(own), 1)), np.flatnonzero(own.any(axis=1))
+        if len(rows) and others.shape[1]:
+            cluster = self.sample.cluster
+            of_cluster = sums_by(others.dense().sum(axis=1, keepdims=True), cluster, int(cluster.max()) + 1)
+            sign[rows] = np.where(of_cluster[cluster[rows]] < 0, -1.0, 1.0)
+        return sign
 
     def _applied(self, own: Leverage) -> LeftOut:
         untreated = self.untreated_influence if self.sample.question.scale == "proportional" else None
@@ -425,13 +471,17 @@ class Estimate(Described):
         if not self.joint:
             raise QuestionError(f"{self.design}: {self.not_joint}")
         sides = self._on_two_sides
-        return self._by_name(self.level_influence) if sides is None else sides.level
+        if sides is None:
+            return self._by_name(self.level_influence)
+        return sides.level if sides.pooled is None else sides.level + sides.pooled
 
     @cached_property
     def untreated_errors(self) -> Influence | None:
         """Influence of ``untreated_mean`` whose covariance is that of the estimate's convention."""
-        if self._on_two_sides is not None:
-            return self._on_two_sides.untreated
+        sides = self._on_two_sides
+        if sides is not None:
+            both = sides.untreated is not None and sides.pooled is not None
+            return sides.untreated - sides.pooled if both else sides.untreated
         return None if self.untreated_influence is None else self._by_name(self.untreated_influence)
 
     @cached_property
@@ -561,13 +611,26 @@ class Estimate(Described):
             return np.full(len(self.terms), math.inf)
         if self.convention == "jackknife":
             varies = self.estimable & ~self.fits_exactly
-            return np.where(varies, degrees_of_freedom(self.errors, self.sides), np.nan)
+            return np.where(varies, self._degrees_on_two_sides(self._on_scale), np.nan)
         if self.convention in self.given:
             return np.full(len(self.terms), self.given_degrees)
         if self._on_two_sides is not None:
             return np.where(self.estimable, self._on_two_sides.clusters.sum(axis=0) - 2.0, np.nan)
         t = self.convention in ("CR1_fixest", "CR1_areg")
         return np.full(len(self.terms), self.n_clusters - 1.0 if t else math.inf)
+
+    def _degrees_on_two_sides(
+        self, on_scale: Callable[[Influence, Influence | None], Influence]
+    ) -> FloatArray:
+        """Degrees of freedom that the clusters on both sides leave, of effects in levels or on the question's scale."""
+        left = self.leave_out
+        errors = on_scale(left.level, left.untreated)
+        if left.pooled is None:
+            return degrees_of_freedom(errors, self.sides)
+        cluster, copies = self.sample.cluster, self.sample.copies
+        with_pooled = on_scale(self.level_errors, self.untreated_errors).squares(cluster, copies)
+        pooled = np.maximum(with_pooled - errors.squares(cluster, copies), 0.0)
+        return degrees_of_freedom(errors, self.sides, pooled)
 
     @checked
     def critical_value(self, level: float = 0.95) -> FloatArray:
@@ -673,7 +736,7 @@ class Estimate(Described):
     @property
     def errors_by(self) -> str:
         """What its standard errors are: the convention, or how their replicates are made."""
-        return self.convention if self.replicates is None else str(self.options["inference"])
+        return self.convention if self.replicates is None else self.replication
 
     @property
     def joint(self) -> bool:
@@ -797,7 +860,7 @@ class Estimate(Described):
         """
         on_scale = self.sample.question.scale == "proportional"
         if self.convention == "jackknife" and on_scale and self.joint:
-            degrees = degrees_of_freedom(self.level_errors, self.sides)
+            degrees = self._degrees_on_two_sides(lambda level, _: level)
         else:
             degrees = self.degrees_of_freedom
         return normal_score(self.effect_level / self._level_error, degrees)

@@ -312,13 +312,93 @@ def _pooled(influence: FloatArray, sides: Sides) -> Leverage:
     return Leverage(factor, clusters, clusters.sum(axis=0) > 2)
 
 
+class OneCluster(NamedTuple):
+    """Terms with a side of one cluster, under the pooled variance of both sides.
+
+    Attributes
+    ----------
+    factor : ndarray, shape (n, K)
+        What the influence of the other clusters is multiplied by.
+    own : ndarray, shape (n, K)
+        Influence of the one cluster: n times the pooled standard deviation, in one of its rows.
+    estimable : ndarray of bool, shape (K,)
+        Whether the other side has two clusters or more, with a variance.
+    """
+
+    factor: FloatArray
+    own: FloatArray
+    estimable: BoolArray
+
+
+def one_cluster_sides(
+    influence: FloatArray, sides: Sides, only: IntArray, clusters: IntArray
+) -> OneCluster:
+    """Return the variance of terms of which a side is one cluster, or all of its clusters move alike.
+
+    Such a side leaves no residual, so that its clusters are taken to vary as those of the other side do. With h_c the
+    share of cluster c in the weight of its side and d_c the deviation of its mean from that of the side, the influence
+    of c over n is h_c d_c, and a side of m clusters whose means have the variance sigma^2 has
+
+        E sum d_c^2 = sigma^2 (m - 2 + m sum h_c^2),
+
+    (m - 1) sigma^2 where clusters weigh the same. The variance of the contrast is sigma^2 sum h_c^2 over both sides,
+    which is sigma^2 (1 + 1/m) for one treated cluster: Student's t test with m - 1 degrees of freedom, exact for normal
+    outcomes and one date of treatment (Lee and Wooldridge 2025; Donald and Lang 2007).
+
+    Parameters
+    ----------
+    influence : ndarray, shape (n, K)
+    sides : Sides
+    only : ndarray of int, shape (K,)
+        A row of the cluster that all treated units of a term are in; -1 where they are not in one.
+    clusters : ndarray of int, shape (2, K)
+        Clusters with influence on the treated and on the comparison side.
+    """
+    n, k = influence.shape
+    treated = sides.treated[sides.group]
+    rows_of = np.where(treated > 0, treated, 1.0) * sides.weights[:, None]
+    weight = rows_of * sides.present(influence)
+    factor, own, copies = np.ones((n, k)), np.zeros((n, k)), sides.copies
+    squares, freedom, alone = np.zeros(k), np.zeros(k), []
+    for half in sides.halves:
+        inside = half[sides.group]
+        by_cluster = sides.by_cluster(weight * inside)
+        number = np.sum((by_cluster > 0) * copies, axis=0)
+        share = by_cluster / np.where(by_cluster > 0, by_cluster.sum(axis=0) * copies, 1.0)
+        of_share = np.sum(share**2 * copies, axis=0)
+        deviation = np.divide(
+            sides.by_cluster(influence * inside), share, out=np.zeros_like(share), where=share > 0
+        )
+        left = np.where(number >= 2, number - 2 + number * of_share, 0.0)
+        found = np.where(number >= 2, np.sum(deviation**2 / copies, axis=0), 0.0)
+        squares, freedom = squares + found, freedom + left
+        scale = np.sqrt(np.divide(of_share, left, out=np.zeros(k), where=left > 0))
+        by_unit = share[sides.cluster]
+        scaled = np.divide(scale, by_unit, out=np.ones_like(by_unit), where=(by_unit > 0) & (left > 0))
+        factor = np.where(inside, scaled, factor)
+        alone.append((number < 2, inside))
+    spread = np.sqrt(np.divide(squares, freedom, out=np.zeros(k), where=freedom > 0))
+    for h, (few, inside) in enumerate(alone):
+        on_treated = h < len(alone) // 2
+        for j in np.flatnonzero(few):
+            rows = np.flatnonzero(inside[:, j])
+            if on_treated and only[j] >= 0:
+                own[only[j], j] += spread[j]
+            elif len(rows):
+                shares = sums_by(rows_of[rows, j], np.unique(sides.cluster[rows], return_inverse=True)[1])
+                alike = on_treated and clusters[0, j] == 0  # several clusters whose outcomes move alike
+                size = np.sum((shares / shares.sum()) ** 2) if alike else 1.0
+                own[rows[0], j] += spread[j] * np.sqrt(size)
+    return OneCluster(factor, own, spread > 0)
+
+
 def _factor(own: FloatArray, total: FloatArray) -> FloatArray:
     """Return total / (total - own), 1 where nothing else is in the mean."""
     rest = total - own
     return np.divide(total, rest, out=np.ones_like(rest), where=rest > 0)
 
 
-def degrees_of_freedom(influence: Influence, sides: Sides) -> FloatArray:
+def degrees_of_freedom(influence: Influence, sides: Sides, pooled: FloatArray | None = None) -> FloatArray:
     """Return the degrees of freedom of the variance of each term, shape (K,).
 
     With V_s the part of side s in the variance, sum V_s, and m_s the effective number of its clusters, which
@@ -329,14 +409,21 @@ def degrees_of_freedom(influence: Influence, sides: Sides) -> FloatArray:
     influence : Influence, shape (n, K)
         As leaving clusters out weighs it.
     sides : Sides
+    pooled : ndarray, shape (K,), optional
+        What sides of one cluster add to the variance times n^2. It is estimated from the side with more clusters, and
+        has the degrees of freedom of that side.
     """
     degrees = [np.empty(0)]
     for part in blocks(influence.shape[1]):
-        total = over = np.zeros(len(part))
-        for variance, effective in _by_side(influence.columns(part), sides.select(part)):
-            total, over = total + variance, over + variance**2 / _degrees(effective)
+        variances, effective = map(
+            np.stack, zip(*_by_side(influence.columns(part), sides.select(part)), strict=True)
+        )
+        if pooled is not None:
+            from_side = np.nan_to_num(effective).argmax(axis=0)
+            variances[from_side, np.arange(len(part))] += pooled[part]
         with np.errstate(invalid="ignore", divide="ignore"):
-            degrees.append(total**2 / over)
+            over = np.sum(variances**2 / _degrees(effective), axis=0)
+            degrees.append(variances.sum(axis=0) ** 2 / over)
     return np.concatenate(degrees)
 
 

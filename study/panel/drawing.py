@@ -240,7 +240,7 @@ def draw_sample(question: Question, panel: Panel) -> Sample:
         first_treated, path = None, panel.path(question.event)
     selection = _select(question, panel, first_treated)
     dose = _dose_at_entry(question, panel, first_treated, selection)
-    if first_treated is not None and question.min_cohort_size is not None:
+    if first_treated is not None and question.min_cohort_size > 1:
         cohorts, sizes = _sizes(first_treated, selection.frequency * selection.keep)
         in_window = cohorts - question.anticipation <= periods[-1]
         small = np.isin(first_treated, cohorts[(sizes < question.min_cohort_size) & in_window])
@@ -503,7 +503,7 @@ def refuse_names(question: Question, panel: Panel) -> None:
             f"Question: {question.event} has no dates, so there is no first treated period to take {question.dose} in; "
             "leave dose out: an event that is a dose is its own."
         )
-    cohorts = question.balance is not None or max(question.cohort_width, question.min_cohort_size or 1) > 1
+    cohorts = question.balance is not None or max(question.cohort_width, question.min_cohort_size) > 1
     if question.event not in panel.first_treated and cohorts:
         raise QuestionError(
             f"Question: {question.event} is not absorbing, so it has no cohorts to balance, pool or count; leave "

@@ -88,9 +88,9 @@ class Question(Described):
         The headline: "event_average", "treated_average", "cohort_average" or "calendar_average".
     missing : {"pairs", "balanced", "cells"}
         Use differences where both periods are seen, only units without gaps, or each period's cells.
-    min_cohort_size : int, optional
-        Smaller cohorts are dropped and counted. Without a value, a design whose effects are by cohort
-        refuses a cohort of one unit; 1 keeps every cohort.
+    min_cohort_size : int
+        Smaller cohorts are dropped and counted; 1, the default, keeps all. Effects on a cohort of one unit have the
+        pooled variance of treated and comparison units.
     cohort_width : int
         Adoption periods pooled into one cohort, which is dated by the first of them.
     instrument : str or tuple of str, optional
@@ -124,7 +124,7 @@ class Question(Described):
     balance: int | None = None
     average: Average = "event_average"
     missing: Missing = "pairs"
-    min_cohort_size: int | None = None
+    min_cohort_size: int = 1
     cohort_width: int = 1
     instrument: str | tuple[str, ...] | None = None
     dose: str | None = None

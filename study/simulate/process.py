@@ -649,7 +649,7 @@ def _kept(sample: Sample) -> BoolArray:
     entry = sample.first_treated - question.anticipation
     late = entry > sample.periods[-1]
     keep &= ~(entry <= sample.periods[0]) & ~(late & (question.comparison == "never_treated"))
-    smallest = question.min_cohort_size or 1
+    smallest = question.min_cohort_size
     if smallest > 1:
         cohort = np.unique(sample.first_treated, return_inverse=True)[1]
         keep &= np.isnan(entry) | late | (np.bincount(cohort, keep)[cohort] >= smallest)

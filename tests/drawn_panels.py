@@ -175,7 +175,7 @@ def _question(
         missing=draw(
             st.sampled_from(["pairs", "pairs", "balanced"] + ["cells"] * ("REPEATED_CELLS" in supports))
         ),
-        min_cohort_size=draw(st.sampled_from([1, None] if switches else [1, 1, 1, 1, 1, None, 2])),
+        min_cohort_size=draw(st.sampled_from([1] if switches else [1, 1, 1, 1, 1, 2])),
         cohort_width=1 if switches else draw(st.sampled_from([1, 1, 1, 2])),
         instrument=draw(st.sampled_from(instruments)) if "INSTRUMENT" in supports else None,
         group="eligible>0" if "GROUP" in supports else None,

@@ -85,7 +85,7 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] | None = (0
                 if np.count_nonzero(np.bincount(sample.cluster[now[0].rows])) <= MANY:
                     without[int(c.own[k])] = without_each(base, now[0], sample.cluster)
         used |= c.used(np.flatnonzero((c.unseen == "") & (c.now != c.base)), len(used))
-    known = known_cells("changes_in_changes", sample, cells, reasons, size, notes)
+    known = known_cells("changes_in_changes", sample, cells, reasons, notes)
 
     # Means in all cells, then quantiles in those from treatment on.
     after = known & (cells.period >= cells.cohort - sample.question.anticipation)

@@ -10,7 +10,7 @@ import numpy as np
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, counted, refuse_unknown
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_cells import refuse_no_effect
-from study.estimates import Estimate, LeftOut, coefficients, single_events
+from study.estimates import Estimate, LeftOut, coefficients
 from study.panel import Sample, rows_by
 
 AVERAGE = "treated_average"
@@ -640,7 +640,7 @@ def _estimate(
         estimand=Estimand.EVENT_TIME_ATT,
         event_time=times,
         reference=times == -1,
-        notes=(*notes, *single_events(times[:-1], sums.switchers[:-1].sum(axis=1))),
+        notes=tuple(notes),
         treated=np.stack(treated, axis=1).astype(float),
         group=paths.start,
         **fields,

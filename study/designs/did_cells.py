@@ -17,7 +17,6 @@ from study.estimates import (
     left_out,
     left_out_by_period,
     only_row,
-    single_cells,
     weights_in_cohorts,
 )
 from study.panel import Products, Sample
@@ -313,13 +312,12 @@ def known_cells(
     sample: Sample,
     cells: Cells,
     reasons: Reasons,
-    size: IntArray,
     notes: list[str],
     remarks: Mapping[int, str] = {},
 ) -> BoolArray:
     """Return which cells have an estimate or are a reference, and add to the notes what is to be said of the others.
 
-    ``remarks`` are on cells that have one, by number. The notes then name those of one treated unit; size is (K,).
+    ``remarks`` are on cells that have one, by number.
 
     Raises
     ------
@@ -329,9 +327,7 @@ def known_cells(
     notes += left_out(sample, cells.cohort, cells.period, {k: why for k, why in enumerate(reasons) if why})
     notes += left_out(sample, cells.cohort, cells.period, remarks, "")
     known = np.asarray(reasons == "", dtype=bool)
-    estimated = known & ~cells.reference
-    refuse_no_effect(design, estimated.any(), notes)
-    notes += single_cells(sample, cells.cohort, cells.period, estimated & (size == 1))
+    refuse_no_effect(design, np.any(known & ~cells.reference), notes)
     return known
 
 
@@ -366,7 +362,7 @@ def effects_in_cells(
 
     Fields are those of :class:`Estimate`, of all K cells.
     """
-    known = known_cells(design, sample, cells, effects.reasons, effects.size, notes, effects.unlike)
+    known = known_cells(design, sample, cells, effects.reasons, notes, effects.unlike)
     fit = group_time_effects(
         sample,
         cells.cohort,

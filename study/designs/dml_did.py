@@ -101,7 +101,7 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
             of_part.append(c.own[alike])
             parts.append(part(rows, treated[rows]))
         reasons[c.own], size[c.own] = why, c.treated_now.sum(axis=1)
-    known_cells("dml_did", sample, cells, reasons, size, [])  # refused before anything is learned
+    known_cells("dml_did", sample, cells, reasons, [])  # refused before anything is learned
     none, of_means = Influence.none(n, len(mean)), Influence.of(mean_influence)
     effects = Effects(np.zeros(len(mean)), none, mean, of_means, size, reasons)
     limits = (0.0, 1 - learning.trim)

@@ -10,7 +10,7 @@ import numpy as np
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, counted, sums_by, with_ties
 from study.designs import COMMON, OF_LEARNERS, Estimand, Sample, Supports, design
 from study.designs.did_cells import Cells, compared_with, event_times, refuse_no_effect, whole_cohorts
-from study.estimates import Estimate, event_effects, group_time_effects, left_out, single_events
+from study.estimates import Estimate, event_effects, group_time_effects, left_out
 from study.learners import (
     Folds,
     Learner,
@@ -173,11 +173,9 @@ def dml_stacked(
     used = np.zeros(sample.y.shape, dtype=bool)
     for at in layout.compared:
         used[at.unit, at.now] = used[at.unit, at.base] = True
-    times = np.array([at.event for at in layout.compared])
     notes = [
         *_units_pooled(sample, layout, odds),
         *layout.notes,
-        *single_events(times, np.array([at.treated.sum() for at in layout.compared])),
         functions.clipping_note(score[compared], "predictions of adoption among comparison units"),
     ]
     cells = layout.cells(sample)

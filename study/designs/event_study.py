@@ -15,7 +15,6 @@ from study.estimates import (
     cohort_means,
     event_time_effects,
     only_in_cells,
-    single_events,
 )
 
 
@@ -82,7 +81,6 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
         reference=~used,
         only=np.maximum(only, only[~used]),
         treated=cells.any(axis=1).astype(float),
-        notes=tuple(single_events(times, np.einsum("gt,gtk->k", means.seen, cells), base)),
         **fields_of(sample, fit, place),
     )
 

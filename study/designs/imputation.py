@@ -33,7 +33,6 @@ from study.estimates import (
     event_time_effects,
     group_time_effects,
     only_in_cells,
-    single_events,
 )
 from study.panel import Sample, first_observed, since_onset
 
@@ -228,7 +227,7 @@ def _effects(sample: Sample, untreated: FloatArray, conservative: bool) -> _Bloc
     unknown = np.abs(first.null.T @ loading.T).max(axis=0, initial=0.0) > ESTIMABLE
     missing = ["no treated unit is observed both then and before treatment", "no untreated unit is observed"]
     reasons = np.select([size == 0, unknown], missing, "").astype(object)
-    known = known_cells("imputation", sample, cells, reasons, size, notes)
+    known = known_cells("imputation", sample, cells, reasons, notes)
     cells, of_cells = cells.select(known), means.cells(cells.cohort, now)[:, :, known]
     linear, influence = means.pooled(of_cells)
     influence = influence - first.influence @ loading[known].T
@@ -300,13 +299,11 @@ def _leads(sample: Sample, untreated: FloatArray, leads: int | None) -> _Block:
     absent, influence = np.full(len(mean), np.nan), fit.influence @ place
     weights = Influence.none(sample.n_rows, len(mean))
     only = only_in_cells(sample, cells[:, :, known], ~np.isnan(untreated))
-    regressed, size = known & ~reference, np.einsum("gt,gtk->k", means.seen, cells)
     only = np.maximum(only, only[reference[known]].max(initial=-1))
     return _Block(
         (times[known], absent, absent, reference[known], fit.coefficient @ place, mean, only),
         (influence, mean_influence - influence, weights),
-        [f"event {e:g} left out: the fixed effects and the other leads explain it" for e in times[~known]]
-        + single_events(times[regressed], size[regressed]),
+        [f"event {e:g} left out: the fixed effects and the other leads explain it" for e in times[~known]],
     )
 
 
@@ -347,7 +344,7 @@ def _of_spells(sample: Sample, leads: int | None, variance: str) -> Estimate:
         return total.sum(axis=0), Influence.of(n * (total - own * total.sum(axis=0)))
 
     effect, influence = mean(tau)
-    notes = [NO_CARRY_OVER, *single_events(times, (counts > 0).sum(axis=0))]
+    notes = [NO_CARRY_OVER]
     if lost:
         notes.append(
             f"{lost} treated unit-periods left out: the onset of the spell, or the unit or the period untreated, is "

@@ -17,7 +17,6 @@ from study.estimates import (
     event_time_effects,
     only_in_cells,
     only_row,
-    single_events,
 )
 
 Weighting = Literal["variance", "equal"]
@@ -85,7 +84,7 @@ def lp_did(
     times = np.array([fit.event_time for fit in fits], dtype=float)
     reference = times == sample.question.reference
     refuse_no_effect("lp_did", not reference.all(), notes)
-    mean, mean_influence, size, only = _of_treated(sample, means, fits)
+    mean, mean_influence, only = _of_treated(sample, means, fits)
     # Terms are coefficients, or with equal weighting averages of them, of one regression.
     used = [fit for fit, is_base in zip(fits, reference, strict=True) if not is_base]
     cells = np.zeros((len(fits[0].regressor), len(sample.periods)), dtype=bool)
@@ -109,7 +108,7 @@ def lp_did(
         only=only,
         n_obs=int((cells * means.seen if means.same_periods else sample.counted(cells)).sum()),
         form=LinearForm(regression, place),
-        notes=(*notes, *single_events(times[~reference], size[~reference])),
+        notes=tuple(notes),
     )
 
 
@@ -228,16 +227,16 @@ def _influence(sample: Sample, means: CohortMeans, fits: list[_Projection]) -> I
 
 def _of_treated(
     sample: Sample, means: CohortMeans, fits: list[_Projection]
-) -> tuple[FloatArray, Influence, IntArray, IntArray]:
+) -> tuple[FloatArray, Influence, IntArray]:
     """Return the mean outcomes of the treated units that coefficients rest on, with the influence on these.
 
-    Then how many these units are, and rows as in :attr:`Estimate.only`; shapes (K,).
+    Then rows as in :attr:`Estimate.only`, shape (K,).
     """
     if means.same_periods:
         cells = np.zeros((*means.mean.shape, len(fits)), dtype=bool)
         for k, fit in enumerate(fits):
             cells[:, fit.now, k] = means.dates[:, None] == fit.start
-        return *means.pooled(cells), np.einsum("gt,gtk->k", means.seen, cells), only_in_cells(sample, cells)
+        return *means.pooled(cells), only_in_cells(sample, cells)
     assert sample.first_treated is not None
     start, sets = np.searchsorted(sample.periods, sample.first_treated), []
     mean, influence = np.zeros(len(fits)), np.zeros((sample.n_rows, len(fits)))
@@ -250,5 +249,4 @@ def _of_treated(
         mean[k] = share @ y
         influence[units, k] = sample.n_rows * share * (y - mean[k])
         sets.append(units)
-    size = np.array([sample.counted(np.ones(len(units), dtype=bool), units) for units in sets])
-    return mean, Influence.of(influence), size, np.array([only_row(sample, units) for units in sets])
+    return mean, Influence.of(influence), np.array([only_row(sample, units) for units in sets])

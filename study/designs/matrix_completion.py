@@ -19,7 +19,6 @@ from study.estimates import (
     LeftOut,
     clusters_left_out,
     event_time_effects,
-    single_events,
 )
 from study.panel import Sample, since_onset
 
@@ -621,7 +620,7 @@ def matrix_completion(
     }
     if not absorbing:
         times = codes.astype(float)
-        fields |= {"treated": weights, "notes": (NO_CARRY_OVER, *notes, *single_events(times, size))}
+        fields |= {"treated": weights, "notes": (NO_CARRY_OVER, *notes)}
         return clusters_left_out(event_time_effects(sample, times, effect, level, mean, of_outcome, **fields))
     group, now = np.divmod(codes, len(sample.periods))
     cells = Cells(sample.cohorts[group], sample.periods[now].astype(float), now, np.full(len(now), -1))

@@ -18,7 +18,6 @@ from study.estimates import (
     cohort_means,
     event_time_effects,
     only_in_cells,
-    single_events,
 )
 
 Terms = Literal["treatment", "event_time"]
@@ -95,8 +94,7 @@ def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
     if terms == "treatment":
         fields |= {"untreated_mean": untreated, "untreated_influence": of_untreated}
         return coefficients(sample, (terms,), linear, of_linear, notes=tuple(notes), **fields)
-    size, only = np.einsum("gt,gtk->k", means.seen, cells), only_in_cells(used, cells)
-    notes += single_events(times, size, sample.question.reference)
+    only = only_in_cells(used, cells)
     only = np.maximum(only, only[~regressed].max(initial=-1))
     fields |= {"reference": ~regressed, "notes": tuple(notes), "only": only}
     fields["treated"] = cells.any(axis=1).astype(float)

@@ -142,7 +142,8 @@ def synthetic_did(
         replicates, note = placebo_effects(parts, fit, "synthetic_did", replications, seed or 0)
         notes = [*notes, note]
 
-    return estimate_blocks(sample, parts, fit, "synthetic_did", notes, leads=leads, replicates=replicates, replication=inference)
+    how: dict[str, Any] = {"leads": leads, "replicates": replicates, "replication": inference}
+    return estimate_blocks(sample, parts, fit, "synthetic_did", notes, **how)
 
 
 def block_weights(block: Block, method: str, solver: Solver = "exact") -> Weights:

@@ -12,8 +12,6 @@ from .aggregation import mean_over as mean_over
 from .aggregation import only_in_cells as only_in_cells
 from .aggregation import only_row as only_row
 from .aggregation import seen_throughout as seen_throughout
-from .aggregation import single_cells as single_cells
-from .aggregation import single_events as single_events
 from .aggregation import weights_in_cohorts as weights_in_cohorts
 from .effect import NONE as NONE
 from .effect import POWER as POWER

@@ -215,31 +215,6 @@ def left_out(
     ]
 
 
-def single_events(times: FloatArray, size: IntArray, reference: float | None = None) -> list[str]:
-    """Return a note on the event times, if any, at which one treated unit is seen; sizes have shape (K,).
-
-    All others rest on one that is the reference.
-    """
-    error = "standard error by leaving units out; that of other conventions covers the comparison units only"
-    return [
-        f"event {e:g}, the reference, rests on one treated unit, so no event time has a {error}"
-        if e == reference
-        else f"event {e:g} rests on one treated unit, so it has no {error}"
-        for e in times[size == 1]
-    ]
-
-
-def single_cells(sample: Sample, cohort: FloatArray, period: FloatArray, single: Cells) -> list[str]:
-    """Return a note on the cells, one for each cohort, that rest on one treated unit."""
-    return [
-        f"cohort {sample.period_name(g)} in "
-        f"{', '.join(map(sample.period_name, period[single & (cohort == g)]))} rests on one treated "
-        "unit: these cells have no standard error by leaving units out, and that of other conventions covers the "
-        "comparison units only; averages over cohorts carry variation between treated units through estimated shares"
-        for g in np.unique(cohort[single])
-    ]
-
-
 def aggregate(
     estimate: Estimate, to: str, *, horizon: int | None = None, balance: int | None = None
 ) -> Estimate:

@@ -480,8 +480,9 @@ class Estimate(Described):
         """Influence of ``untreated_mean`` whose covariance is that of the estimate's convention."""
         sides = self._on_two_sides
         if sides is not None:
-            both = sides.untreated is not None and sides.pooled is not None
-            return sides.untreated - sides.pooled if both else sides.untreated
+            if sides.untreated is None or sides.pooled is None:
+                return sides.untreated
+            return sides.untreated - sides.pooled
         return None if self.untreated_influence is None else self._by_name(self.untreated_influence)
 
     @cached_property
@@ -1181,15 +1182,23 @@ def numbers(fit: Estimate, level: float) -> dict[str, FloatArray]:
 
 
 def _of_one_cluster(fit: Estimate) -> Iterator[str]:
-    """Name the terms whose treated units are of one cluster of several units; a design names those of one unit."""
-    if fit.only is None or fit.convention != "jackknife" or len(fit.terms) == 1:
+    """Name the cohorts or terms that rest on one treated or one comparison cluster, in one sentence."""
+    if fit.convention != "jackknife" or not fit.joint or fit.leave_out.pooled is None:
         return
-    units = np.bincount(fit.sample.cluster)
-    alone = (fit.only >= 0) & ~fit.reference & (units[fit.sample.cluster[fit.only]] > 1)
-    if alone.any():
-        named = first_of(compress(fit.terms, alone))
-        instead = "so that there is no standard error by leaving clusters out"
-        yield f"all treated units of {named} are of one cluster, {instead}"
+    sample = fit.sample
+    pooled = (fit.leave_out.pooled.squares(np.arange(sample.n_rows)) > 0) & fit.estimable
+    if not pooled.any():
+        return
+    kind = "cluster" if fit.n_clusters < sample.n_units else "unit"
+    if len(fit.terms) == 1:
+        who = f"{fit.terms[0]} rests in part on one {kind} of a side"
+    elif np.isnan(fit.cohort[pooled]).any():
+        who = f"{first_of(compress(fit.terms, pooled))} rest on one {kind} of a side"
+    else:
+        cohorts = [sample.period_name(g) for g in np.unique(fit.cohort[pooled])]
+        several = "cohort" if len(cohorts) == 1 else "cohorts"
+        who = f"effects of {several} {', '.join(cohorts)} rest on one {kind} of a side"
+    yield f"{who}: their standard errors take the pooled variance of treated and comparison units"
 
 
 def few_clusters_warning(fit: Estimate) -> str | None:
@@ -1258,8 +1267,8 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
         if instrument is not None:
             return f"{what}, so it has no standard error."
         return (
-            f"{what}, so it has no standard error; use study.randomization over event dates, average over fewer event "
-            "times by a smaller horizon, or leave cohorts of one unit out by min_cohort_size=2."
+            f"{what}, so it has no standard error; use study.randomization over event dates, or average over fewer "
+            "event times by a smaller horizon."
         )
     sides = headline.sides
     fewest = min(treated, compared) if sides.both else max(treated, compared)

@@ -330,9 +330,7 @@ class OneCluster(NamedTuple):
     estimable: BoolArray
 
 
-def one_cluster_sides(
-    influence: FloatArray, sides: Sides, only: IntArray, clusters: IntArray
-) -> OneCluster:
+def one_cluster_sides(influence: FloatArray, sides: Sides, only: IntArray, clusters: IntArray) -> OneCluster:
     """Return the variance of terms of which a side is one cluster, or all of its clusters move alike.
 
     Such a side leaves no residual, so that its clusters are taken to vary as those of the other side do. With h_c the

@@ -137,7 +137,9 @@ class Profile:
             lines.append(f"Cohorts (first treated, units): {', '.join(units)}.")
             alone = cohorts[(cohorts["units"] == 1) & (cohorts["first_treated"] != "")]["first_treated"]
             if len(alone):
-                lines.append(f"Cohorts of one unit, which has no variance of its own: {', '.join(alone)}.")
+                lines.append(
+                    f"Cohorts of one unit, whose effects have the pooled variance of all units: {', '.join(alone)}."
+                )
         shares = [f"{period} {share:.0%}" for _, period, share in treated.itertuples(index=False)]
         lines.append(f"Share treated: {', '.join(shares)}.")
         for frame, what in ((offs, "goes back to 0"), (unclear, "has no certain adoption date")):

@@ -9,12 +9,11 @@ import pytest
 import simulated
 from added_up import added_up
 
-from study import Question, QuestionError
+from study import Question
 from study.estimates.aggregation import (
     cohort_means,
     left_out,
     mean_over,
-    refuse_single_units,
     single_cells,
     weights_in_cohorts,
 )
@@ -134,17 +133,6 @@ def test_means_of_another_array_have_its_own_gaps() -> None:
     means = cohort_means(sample, other)
     assert means.same_periods
     assert np.array_equal(means.seen > 0, ~sample.treated_cells)
-
-
-def test_a_cohort_of_one_unit_is_refused_unless_its_size_is_part_of_the_question() -> None:
-    panel = simulated.panel(n=60)
-    fours = np.flatnonzero(panel.first_treated["event"] == 4)
-    keep = ~np.isin(np.arange(60), fours[1:])
-    question = Question("y", "event")
-    with pytest.raises(QuestionError, match="a_design: cohort 4 has one unit"):
-        refuse_single_units(question.sample(simulated.subset(panel, keep)), "a_design")
-    refuse_single_units(question.replace(min_cohort_size=1).sample(simulated.subset(panel, keep)), "a_design")
-    refuse_single_units(question.sample(panel), "a_design")
 
 
 def test_notes_are_one_for_each_cohort_and_reason() -> None:

@@ -836,7 +836,7 @@ def test_an_effect_of_minus_one_in_proportion_cannot_be_a_null() -> None:
 
 def test_what_the_design_cannot_answer_is_refused_as_the_design_does() -> None:
     with pytest.raises(QuestionError, match="one unit; its variance cannot be estimated"):
-        randomization(ASKED.replace(min_cohort_size=None).sample(panel(TINY)), "callaway_santanna")
+        randomization(ASKED.replace(min_cohort_size=1).sample(panel(TINY)), "callaway_santanna")
 
 
 def test_strata_in_which_all_units_have_one_date_leave_nothing_to_deal() -> None:

@@ -107,7 +107,7 @@ def test_truth_of_a_path_is_what_dcdh_finds(
     whole = with_gaps(panel(), gaps)
     dials = {"effect": 0.7, "heterogeneity": 0.6, "dynamics": 0.3}
     made = process(
-        whole, "continuous", dials=dials, event=event, horizon=horizon, average=average, min_cohort_size=None
+        whole, "continuous", dials=dials, event=event, horizon=horizon, average=average, min_cohort_size=1
     )
     exact(made, "dcdh")
 
@@ -120,13 +120,13 @@ def test_truth_of_a_path_is_the_coefficient_of_equal_effects(event: str) -> None
         dials={"effect": 0.7},
         event=event,
         average="treated_average",
-        min_cohort_size=None,
+        min_cohort_size=1,
     )
     exact(made, "panel_ols")
 
 
 def test_truth_of_a_dose_of_all_units_is_per_unit_of_dose() -> None:
-    made = process(None, "continuous", dials={"effect": 0.7}, event="everyone", min_cohort_size=None)
+    made = process(None, "continuous", dials={"effect": 0.7}, event="everyone", min_cohort_size=1)
     draw = drawn(made)
     sample = made.sample_of(draw)
     headline = find_design("heterogeneous_adoption")(sample).headline.effect[0]
@@ -178,7 +178,7 @@ def test_clusters_that_share_paths_switch_together() -> None:
     whole = panel()
     path = np.repeat(whole.treatment["switch"][::4], 4, axis=0)
     made = process(
-        replace(whole, treatment={"switch": path}), event="switch", cluster="state", min_cohort_size=None
+        replace(whole, treatment={"switch": path}), event="switch", cluster="state", min_cohort_size=1
     )
     drawn_path = drawn(made).path.reshape(-1, 4, len(PERIODS))
     np.testing.assert_array_equal(drawn_path, np.repeat(drawn_path[:, :1], 4, axis=1))
@@ -380,7 +380,7 @@ def test_poisson_regression_finds_an_equal_effect_where_growth_is_in_proportion(
 
 
 def test_doses_change_hands_among_those_of_one_date() -> None:
-    made = process(event="everyone", min_cohort_size=None)
+    made = process(event="everyone", min_cohort_size=1)
     path, own = drawn(made).path, made.sample.path
     assert own is not None
     np.testing.assert_array_equal(np.sort(path[:, -1]), np.sort(own[:, -1]))
@@ -394,7 +394,7 @@ def test_doses_have_nothing_to_do_with_the_hazard() -> None:
         replace(whole, doses=doses, first_treated={}),
         event="everyone",
         hazard=(3.0, 0.0),
-        min_cohort_size=None,
+        min_cohort_size=1,
     )
     paths = [drawn(made, seed).path[:, -1] for seed in range(40)]
     assert abs(np.corrcoef(np.concatenate(paths), np.tile(np.log(made.size[0]), 40))[0, 1]) < 0.04
@@ -405,7 +405,7 @@ def test_units_treated_from_the_first_period_are_in_no_average() -> None:
     path = whole.treatment["switch"].copy()
     path[:20] = 1.0
     made = process(
-        replace(whole, treatment={"switch": path}), "continuous", event="switch", min_cohort_size=None,
+        replace(whole, treatment={"switch": path}), "continuous", event="switch", min_cohort_size=1,
         dials={"effect": 0.5, "heterogeneity": 0.5},
     )  # fmt: skip
     draw = drawn(made)

@@ -22,7 +22,6 @@ from twins.plain import (
     collinear,
     derivative,
     independent,
-    refuse_single_units,
     unlike_treated,
     weighted_mean,
 )
@@ -151,7 +150,6 @@ class _Adjusted:
 
 
 def callaway_santanna(sample: Sample, method: str = "dr") -> Answer:
-    refuse_single_units(sample)
     if sample.x_baseline.shape[1] and collinear(sample.x_baseline):
         raise Refused("a covariate is explained")
     found, references, unknown = [], [], []
@@ -205,7 +203,6 @@ def callaway_santanna(sample: Sample, method: str = "dr") -> Answer:
 
 
 def triple_difference(sample: Sample, method: str = "dr") -> Answer:
-    refuse_single_units(sample)
     if sample.x_baseline.shape[1] and collinear(sample.x_baseline):
         raise Refused("a covariate is explained")
     q, first = sample.question, sample.first_treated
@@ -297,7 +294,6 @@ def _two_by_two(
 
 
 def stacked(sample: Sample, before: int = 3, after: int | None = None) -> Answer:
-    refuse_single_units(sample)
     q, first = sample.question, sample.first_treated
     last = after if after is not None else 3 if q.horizon is None else q.horizon
     found, references = [], []
@@ -400,7 +396,6 @@ def lp_did(
 
 
 def lee_wooldridge(sample: Sample, transform: str = "demean") -> Answer:
-    refuse_single_units(sample)
     if np.isnan(sample.y).any() or (sample.x_baseline.shape[1] and collinear(sample.x_baseline)):
         raise Refused("a gap, or a covariate is explained")
     q, first, degree = sample.question, sample.first_treated, {"demean": 0, "detrend": 1}[transform]

@@ -269,14 +269,6 @@ def weighted_mean(values: Array, weights: Array) -> Array:
     return np.nan if not len(values) else (values * weights).sum() / weights.sum()
 
 
-def refuse_single_units(sample: Sample) -> None:
-    """Refuse as the designs by cohort do: a cohort of one unit, unless the question says what to do with it."""
-    if sample.question.min_cohort_size is None and any(
-        np.sum(sample.first_treated == g) == 1 for g in sample.cohorts
-    ):
-        raise Refused("a cohort has one unit")
-
-
 def collinear(x: Array) -> bool:
     """Say whether some column is explained by the others and a constant."""
     full = np.column_stack([np.ones(len(x)), x])

@@ -20,7 +20,6 @@ from twins.plain import (
     Unsettled,
     Values,
     collinear,
-    refuse_single_units,
     weighted_mean,
 )
 
@@ -222,7 +221,6 @@ def untreated_in_window(sample: Sample) -> Mask:
 
 
 def sun_abraham(sample: Sample, variance: str = "sampling") -> Answer:
-    refuse_single_units(sample)
     d, cohorts = sample.question.anticipation, with_base(sample)
     used = np.isin(sample.first_treated, cohorts) | untreated_in_window(sample)
     unit, period = cells(sample, used)
@@ -261,7 +259,6 @@ def sun_abraham(sample: Sample, variance: str = "sampling") -> Answer:
 def etwfe(
     sample: Sample, family: str = "gaussian", effects: str = "cohort", variance: str = "sampling"
 ) -> Answer:
-    refuse_single_units(sample)
     if collinear(sample.x_baseline):
         raise Refused("a covariate is explained")
     d, cohorts, n = sample.question.anticipation, with_base(sample), sample.n_units
@@ -419,7 +416,6 @@ def imputation_of_spells(sample: Sample, leads: int | None) -> Answer:
 def imputation(sample: Sample, leads: int | None = None) -> Answer:
     if sample.first_treated is None:
         return imputation_of_spells(sample, leads)
-    refuse_single_units(sample)
     last = -1.0 - sample.question.anticipation
     start, q = treated_from(sample), len(sample.x_by_period)
     before = sample.periods < np.where(np.isnan(start), np.inf, start)[:, None]

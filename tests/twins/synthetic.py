@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.panel.question import Sample
-from twins.plain import Answer, Array, Refused, Unsettled, Values, refuse_single_units
+from twins.plain import Answer, Array, Refused, Unsettled, Values
 from twins.regressions import treated_from
 
 
 def _blocks(sample: Sample, least: int) -> list[tuple[float, int, Array, Array]]:
     """Return cohort, periods before treatment, and the rows of comparison and treated units."""
-    refuse_single_units(sample)
     free = np.flatnonzero(~(treated_from(sample) <= sample.periods[-1]))
     if len(free) < 2:
         raise Refused("fewer than two comparison units")
@@ -297,8 +296,6 @@ def _spells(path: Array) -> Array:
 
 def matrix_completion(sample: Sample, penalty: float | None = None, factors: int | None = None) -> Answer:
     n, n_periods = sample.y.shape
-    if sample.first_treated is not None:
-        refuse_single_units(sample)
     if factors is not None and factors > n_periods - 2:
         raise Refused("too many factors")
     x, r = sample.x_varying, factors or 0

@@ -34,7 +34,7 @@ def sample(panel: str) -> Sample:
         event = {"treatment": "D"}
     made = Panel.from_long(goldens.table(panel), unit="unit", time="time", outcomes="y", name=panel, **event)
     (name,) = event.values()
-    return Question("y", name, min_cohort_size=None if panel == "sim_onoff" else 1).sample(made)
+    return Question("y", name, min_cohort_size=1).sample(made)
 
 
 def share(ours: float, theirs: float, relative: float = goldens.TOLERANCE) -> float:

@@ -454,7 +454,7 @@ def _left_out_with_shares(
     """
     of_weight: BoolArray = np.any(weight, axis=1)
     estimate, weight = estimate.select(of_weight), weight[of_weight]
-    shares, sample, left = estimate.cohort_weights, estimate.sample, estimate.leave_out
+    shares, sample, left = estimate.cohort_weights, estimate.sample, estimate.jackknife
     assert shares is not None
     only = np.full(len(weight), -1) if estimate.only is None else estimate.only
     cluster, sizes, used = sample.cluster, sample.n_rows * shares.means(), weight * np.isfinite(total)

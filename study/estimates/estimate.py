@@ -398,7 +398,15 @@ class Estimate(Described):
 
     @cached_property
     def leave_out(self) -> LeftOut:
-        """Influence that leaves each cluster out in turn; see :mod:`study.estimates.jackknife`."""
+        """Influence that leaves each cluster out in turn, with the pooled variance of sides of one cluster.
+
+        See :mod:`study.estimates.jackknife`.
+        """
+        return self._with_one_cluster_sides(self.jackknife) if self.sides.both else self.jackknife
+
+    @cached_property
+    def jackknife(self) -> LeftOut:
+        """Influence that leaves each cluster out in turn, where both sides have several."""
         left = self.left_out
         if left is None:
             left = self._applied(leverage(self.level_influence, self.sides))
@@ -406,7 +414,7 @@ class Estimate(Described):
             some = on_sides(self.level_influence, self.sides)
             some |= left.clusters == 1  # of these the design itself says why
             left = left._replace(clusters=left.clusters * some, estimable=left.estimable & some.all(axis=0))
-        return self._with_one_cluster_sides(left) if self.sides.both else left
+        return left
 
     def _with_one_cluster_sides(self, left: LeftOut) -> LeftOut:
         """Give terms with one cluster on a side the pooled variance of both sides, where the other side has several."""
@@ -857,14 +865,23 @@ class Estimate(Described):
     def level_scores(self) -> FloatArray:
         """Absolute normal statistics that effects in levels are zero, with the p-values of their t tests, shape (K,).
 
-        NaN for terms that have no sampling variance.
+        NaN for terms that have no sampling variance and, of several, for those that rest on one cluster of a side:
+        its errors in different terms are not known apart, so that they have no part in joint tests.
         """
         on_scale = self.sample.question.scale == "proportional"
         if self.convention == "jackknife" and on_scale and self.joint:
             degrees = self._degrees_on_two_sides(lambda level, _: level)
         else:
             degrees = self.degrees_of_freedom
-        return normal_score(self.effect_level / self._level_error, degrees)
+        scores = normal_score(self.effect_level / self._level_error, degrees)
+        return np.where(self.on_one_cluster, np.nan, scores) if len(self.terms) > 1 else scores
+
+    @property
+    def on_one_cluster(self) -> BoolArray:
+        """Which terms have a pooled variance under "jackknife", since a side of them is one cluster, shape (K,)."""
+        if self.convention != "jackknife" or not self.joint or self.leave_out.pooled is None:
+            return np.zeros(len(self.terms), dtype=bool)
+        return (self.leave_out.pooled.squares(np.arange(self.sample.n_rows)) > 0) & self.estimable
 
     @property
     def pre(self) -> BoolArray:
@@ -1183,10 +1200,7 @@ def numbers(fit: Estimate, level: float) -> dict[str, FloatArray]:
 
 def _of_one_cluster(fit: Estimate) -> Iterator[str]:
     """Name the cohorts or terms that rest on one treated or one comparison cluster, in one sentence."""
-    if fit.convention != "jackknife" or not fit.joint or fit.leave_out.pooled is None:
-        return
-    sample = fit.sample
-    pooled = (fit.leave_out.pooled.squares(np.arange(sample.n_rows)) > 0) & fit.estimable
+    sample, pooled = fit.sample, fit.on_one_cluster
     if not pooled.any():
         return
     kind = "cluster" if fit.n_clusters < sample.n_units else "unit"

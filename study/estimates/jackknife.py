@@ -356,6 +356,7 @@ def one_cluster_sides(influence: FloatArray, sides: Sides, only: IntArray, clust
     treated = sides.treated[sides.group]
     rows_of = np.where(treated > 0, treated, 1.0) * sides.weights[:, None]
     weight = rows_of * sides.present(influence)
+    never = (sides.treated.max(axis=1) == 0)[sides.group]
     factor, own, copies = np.ones((n, k)), np.zeros((n, k)), sides.copies
     squares, freedom, alone = np.zeros(k), np.zeros(k), []
     for half in sides.halves:
@@ -383,8 +384,10 @@ def one_cluster_sides(influence: FloatArray, sides: Sides, only: IntArray, clust
             if on_treated and only[j] >= 0:
                 own[only[j], j] += spread[j]
             elif len(rows):
-                shares = sums_by(rows_of[rows, j], np.unique(sides.cluster[rows], return_inverse=True)[1])
-                alike = on_treated and clusters[0, j] == 0  # several clusters whose outcomes move alike
+                some = rows if on_treated else rows[never[rows]]
+                shares = sums_by(rows_of[some, j], np.unique(sides.cluster[some], return_inverse=True)[1])
+                # Without influence on the term there are several clusters whose outcomes move alike.
+                alike = clusters[0 if on_treated else 1, j] == 0 and len(some)
                 size = np.sum((shares / shares.sum()) ** 2) if alike else 1.0
                 own[rows[0], j] += spread[j] * np.sqrt(size)
     return OneCluster(factor, own, spread > 0)

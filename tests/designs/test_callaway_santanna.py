@@ -180,21 +180,6 @@ def with_single_unit_cohort() -> Panel:
     return simulated.subset(panel, keep)
 
 
-def test_a_cohort_of_one_unit_is_refused_unless_the_question_says_what_to_do() -> None:
-    panel, question = with_single_unit_cohort(), Question("y", "event")
-    with pytest.raises(QuestionError) as refusal:
-        estimate(panel, question)
-    assert str(refusal.value) == (
-        "callaway_santanna: cohort 4 has one unit; its variance cannot be estimated. Set min_cohort_size=1 to "
-        "keep it with randomization inference, min_cohort_size=2 to leave it out, or pool adoption years with "
-        "cohort_width."
-    )
-    assert 4 not in estimate(panel, question.replace(min_cohort_size=2)).cohort
-    kept = estimate(panel, question.replace(min_cohort_size=1))
-    assert 4 in kept.cohort
-    assert any("cohort 4" in note and "one treated unit" in note for note in kept.notes)
-
-
 def test_a_cell_without_treated_or_comparison_units_is_left_out_and_named() -> None:
     panel = simulated.panel(n=100, seed=5)
     y, first = panel.outcomes["y"].copy(), panel.first_treated["event"]
@@ -424,23 +409,6 @@ def test_a_base_in_which_no_comparison_unit_is_seen_leaves_the_errors_of_other_c
     assert (fit.effect[fit.reference] == 0).all()
     assert np.isfinite(fit.influence).all()
     assert np.isfinite(fit.aggregate("event").influence).all()
-
-
-@pytest.mark.parametrize("missing", ["pairs", "cells"])
-@pytest.mark.parametrize("at", [3, 4], ids=["in the base", "in the period"])
-def test_a_cell_of_one_treated_unit_has_its_row_and_averages_with_others_have_an_error(
-    at: int, missing: str
-) -> None:
-    panel = simulated.panel(n=60)
-    y, members = panel.outcomes["y"].copy(), np.flatnonzero(panel.first_treated["event"] == 4)
-    y[members[1:], at - 1] = np.nan
-    fit = estimate(replace(panel, outcomes={"y": y}), Question("y", "event", missing=missing))
-    rests_on_one = (fit.cohort == 4) & ((fit.period == 4) | (at == 3))
-    np.testing.assert_array_equal(fit.only[fit.cohort == 4] >= 0, rests_on_one[fit.cohort == 4])
-    assert np.all(fit.only[rests_on_one] == members[0])
-    assert np.isnan(fit.std_error[rests_on_one]).all()
-    path = fit.aggregate("event")
-    assert np.isfinite(path.std_error[path.event_time == 0]).all()
 
 
 @pytest.mark.parametrize("method", ["dr", "reg", "ipw"])

@@ -543,17 +543,6 @@ def test_where_no_treated_unit_is_seen_before_treatment_the_design_refuses_by_it
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "design", sorted({*ANSWERING} - {*OF_ONE_REGRESSION, *OF_LEARNERS, "dcdh", "lp_did"})
-)
-def test_a_cohort_of_one_unit_is_refused_by_the_name_of_the_design(design: str) -> None:
-    panel = simulated.panel(n=60, level=9.0)
-    first = panel.first_treated["event"].copy()
-    first[np.flatnonzero(first == 4)[1:]] = np.nan
-    with pytest.raises(QuestionError, match=rf"^{design}: cohort 4 has one unit; .* Set min_cohort_size=1"):
-        estimate(replace(panel, first_treated={"event": first}), ASKED, design)
-
-
 # By the convention of the designs' references; and whose effects are against all periods before treatment, not one.
 PUBLISHED = {
     "CR0": "callaway_santanna changes_in_changes dcdh dml_did dml_irm dml_panel dml_stacked imputation lee_wooldridge "
@@ -612,7 +601,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "event_study": {"bin_at": None},
     "generalized_synthetic_control": {
         "factors": None,
-        "inference": "jackknife",
+        "inference": None,
         "replications": 500,
         "seed": None,
     },
@@ -630,7 +619,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "method": "synthetic_did",
         "solver": "exact",
         "leads": 0,
-        "inference": "jackknife",
+        "inference": None,
         "replications": 200,
         "seed": None,
     },

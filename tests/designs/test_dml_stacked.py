@@ -633,17 +633,6 @@ def test_bands_and_joint_tests_of_a_design_with_learners_are_those_of_its_influe
     assert 0 < fit.test(fit.pre).p_value <= 1
 
 
-def test_an_event_time_of_one_treated_unit_has_no_error_though_a_later_cohort_is_compared_with_it():
-    source = simulated.panel(60, cohorts=(7,))
-    first = source.first_treated["event"].copy()
-    first[np.flatnonzero(np.isnan(first))[0]] = 3
-    question = Question("y", "event", covariates=("x1",))
-    fit = estimate(dated(source, lambda _: first), question, "dml_stacked", **LINEAR, folds=2, repetitions=1)
-    alone = fit.event_time >= 2
-    assert np.isnan(fit.std_error[alone]).all()
-    assert np.isfinite(fit.std_error[~alone & ~fit.reference]).all()
-
-
 def test_a_cohort_that_is_seen_in_its_base_alone_teaches_nothing():
     source = simulated.panel(n=120)
     y, last = source.outcomes["y"].copy(), source.first_treated["event"] == 7

@@ -143,16 +143,6 @@ def test_errors_of_averages_over_cohorts_are_those_of_leaving_out_each_unit(curv
     np.testing.assert_allclose(np.sqrt(np.sum(np.square(moved), axis=0))[known], errors[known], rtol=1e-9)
 
 
-@pytest.mark.parametrize("alone", [(2.5,), (0.5, 2.5)], ids=str)
-def test_doses_that_one_unit_has_have_no_error_and_the_others_have_one(alone: tuple[float, ...]) -> None:
-    panel = dosed(60, cohorts=(5,), steps=(1.0, 2.0))
-    first, dose = panel.first_treated["event"], panel.doses["amount"].copy()
-    dose[np.flatnonzero(first == 5)[: len(alone)]] = np.array(alone)[:, None]
-    fit = ask(replace(panel, doses={"amount": dose}), form="saturated").aggregate("dose")
-    assert list(fit.at) == sorted([1.0, 2.0, *alone])
-    assert list(np.isnan(fit.std_error)) == [at in alone for at in fit.at]
-
-
 def test_averages_of_slopes_to_a_dose_of_one_unit_have_no_error() -> None:
     panel = dosed(60, cohorts=(4, 6), steps=(1.0, 2.0))
     dose = panel.doses["amount"].copy()

@@ -157,17 +157,6 @@ def test_another_unit_of_measurement_changes_nothing_else(covariates: tuple[str,
     assert other.std_error == pytest.approx(unit * made.std_error, rel=1e-9)
 
 
-def test_one_treated_unit_has_an_effect_without_an_error() -> None:
-    panel = with_factors(noise=1.0)
-    first = panel.first_treated["event"].copy()
-    first[np.flatnonzero(~np.isnan(first))[1:]] = np.nan
-    made = estimate(
-        replace(panel, first_treated={"event": first}), QUESTION.replace(min_cohort_size=1), NAME, factors=1
-    )
-    assert np.isfinite(made.effect).all()
-    assert np.isnan(made.std_error).all()
-
-
 @pytest.mark.parametrize(
     ("asked", "options", "said"),
     [

@@ -235,30 +235,6 @@ def test_leads_that_the_fixed_effects_explain_are_named() -> None:
     assert not made & left
 
 
-def test_leads_that_rest_on_one_treated_unit_are_named() -> None:
-    panel = simulated.panel(n=60, cohorts=(4, 7))
-    first = panel.first_treated["event"].copy()
-    first[np.flatnonzero(first == 7)[1:]] = np.nan
-    question = Question("y", "event", min_cohort_size=1)
-    fit = imputation(question.sample(replace(panel, first_treated={"event": first})))
-    without = np.isnan(fit.std_error) & np.isnan(fit.cohort) & ~fit.reference
-    named = [note.split(" rests on one")[0] for note in fit.notes if note.startswith("event ")]
-    assert named == [fit.terms[k] for k in np.flatnonzero(without)] == ["event -6", "event -5", "event -4"]
-
-
-def test_leads_whose_reference_rests_on_one_treated_unit_have_no_error() -> None:
-    panel = simulated.panel(n=60, cohorts=(5,))
-    y, members = panel.outcomes["y"].copy(), np.flatnonzero(panel.first_treated["event"] == 5)
-    y[members[1:], 3] = np.nan
-    y[members, 0] = np.nan  # event -4, of which nothing is said
-    fit = imputation(Question("y", "event").sample(replace(panel, outcomes={"y": y})))
-    lead = np.isnan(fit.cohort)
-    np.testing.assert_array_equal(fit.event_time[lead], [-3, -2, -1])
-    assert np.isnan(fit.std_error[lead]).all()
-    assert np.isfinite(fit.std_error[~lead]).all()
-    assert not any("event -4" in note for note in fit.notes)
-
-
 def test_who_is_treated_in_a_lead_is_in_the_panel_then_and_others_may_be_treated_then() -> None:
     sample = Question("y", "event", anticipation=1).sample(simulated.panel(n=60))
     fit, dates = imputation(sample), sample.groups[0]
@@ -293,14 +269,11 @@ def test_spells_average_what_has_an_onset_and_a_prediction_and_the_rest_is_count
     assert list(fit.event_time) == [0.0, 1.0, 2.0, 3.0]
     np.testing.assert_allclose(fit.effect, [tau[since == e].mean() for e in range(4)], rtol=1e-9)
     assert fit.aggregate("treated_average").effect[0] == pytest.approx(tau[known].mean(), rel=1e-9)
-    assert list(np.isnan(fit.std_error)) == [False, False, True, True]
     assert np.isfinite(fit.under("pooled").std_error[:2]).all()
     lost = int((path == 1).sum() - known.sum())
     assert lost == 4 + 8 + 99
-    alone = "rests on one treated unit, so it has no standard error by leaving units out; that of other conventions"
     assert fit.remarks == (
         NO_CARRY_OVER,
-        *(f"event {e} {alone} covers the comparison units only" for e in (2, 3)),
         "111 treated unit-periods left out: the onset of the spell, or the unit or the period untreated, is not "
         "observed",
     )

@@ -663,21 +663,3 @@ def test_a_lottery_moves_at_one_date_or_never():
     assert won(at_second, at_third, never, never) is None  # by stages, between which winners are losers
     assert won(at_second, at_second, at_second, at_second) is None
     assert won([2, 2, 2], always, never, never) is None
-
-
-@pytest.mark.parametrize(("period", "without"), [(6, [6]), (3, range(8))])
-def test_periods_of_one_winner_have_no_error_and_none_has_one_if_the_reference_is_of_one(
-    period: int, without: Any
-) -> None:
-    made, first = simulated.panel(40), np.full(40, np.nan)
-    first[:4], won = 5.0, np.arange(40) < 5
-    y = made.outcomes["y"].copy()
-    y[1:5, period] = np.nan
-    lottery = np.outer(won, np.ones(8))
-    made = replace(made, outcomes={"y": y}, first_treated={"event": first}, covariates={"lottery": lottery})
-    fit = estimate(made, Question("y", "event", instrument="lottery"), "iv", stage="reduced")
-    assert np.flatnonzero(np.isnan(fit.std_error) & ~fit.reference).tolist() == [k for k in without if k != 3]
-    assert [note.split(" rests on one unit")[0] for note in fit.remarks[1:]] == [f"event {period - 4}"]
-    assert fit.notes[-1].endswith(
-        " in event_average rest on one cluster of winners or losers, so it has no standard error."
-    )

@@ -322,19 +322,6 @@ def test_labels_of_which_nothing_is_predicted_have_no_mean() -> None:
     assert np.isnan(mean[1:]).all()
 
 
-def test_a_cell_of_one_treated_unit_has_an_effect_without_an_error() -> None:
-    panel = noisy()
-    first = panel.first_treated["event"].copy()
-    first[np.flatnonzero(first == 6)[1:]] = np.nan
-    panel = replace(panel, first_treated={"event": first})
-    with pytest.raises(QuestionError, match="matrix_completion: cohort 6 has one unit"):
-        estimate(panel, QUESTION, NAME, factors=1)
-    made = estimate(panel, QUESTION.replace(min_cohort_size=1), NAME, factors=1)
-    assert np.isnan(made.std_error[made.cohort == 6]).all()
-    assert "cohort 6 in 6, 7, 8 rests on one treated unit" in made.notes[0]
-    assert np.isfinite(made.std_error[made.cohort == 7]).all()
-
-
 def test_effects_that_one_unit_identifies_have_no_error() -> None:
     panel = noisy()
     y = panel.outcomes["y"].copy()

@@ -147,17 +147,6 @@ def test_cohorts_that_do_not_enter_are_named_with_what_they_lack() -> None:
         estimate(replace(panel, outcomes={"y": y}), asked, "stacked", before=3, after=1)
 
 
-def test_the_cells_of_one_treated_unit_are_named() -> None:
-    panel = simulated.panel(n=40, cohorts=(4, 6))
-    first = panel.first_treated["event"].copy()
-    first[np.flatnonzero(first == 6)[1:]] = np.nan
-    one = replace(panel, first_treated={"event": first})
-    with pytest.raises(QuestionError, match=r"^stacked: cohort 6 has one unit"):
-        estimate(one, Question("y", "event"), "stacked", before=2, after=1)
-    fit = estimate(one, Question("y", "event", min_cohort_size=1), "stacked", before=2, after=1)
-    assert fit.notes[0].startswith("cohort 6 in 4, 6, 7 rest")
-
-
 def test_the_window_ends_at_the_balance_where_no_horizon_or_an_earlier_one_is_asked_for() -> None:
     panel = simulated.panel(n=60)
     for horizon in (None, 1):

@@ -88,17 +88,6 @@ def test_influence_is_the_derivative_by_unit_weights(
     simulated.check_influence(sample, sun_abraham, units=2)
 
 
-@pytest.mark.parametrize("turn", [1, -1])
-def test_an_average_whose_base_is_seen_for_one_unit_has_no_error_in_any_order(turn: int) -> None:
-    panel = simulated.panel(n=60, cohorts=(4,))
-    treated, y = np.flatnonzero(panel.first_treated["event"] == 4), panel.outcomes["y"].copy()
-    y[treated[1:], 2] = y[treated[:-1], 4] = np.nan
-    panel = simulated.ordered(replace(panel, outcomes={"y": y}), np.arange(60)[::turn])
-    panel = replace(panel, units=np.sort(panel.units))
-    fit = estimate(panel, Question("y", "event"), "sun_abraham")
-    assert np.isnan(fit.aggregate("cohort").std_error).all()
-
-
 def test_cells_of_nobody_and_a_base_that_nobody_is_seen_in_are_named() -> None:
     panel = simulated.panel(n=60, cohorts=(4, 6, 7))
     first, y = panel.first_treated["event"], panel.outcomes["y"].copy()

@@ -307,14 +307,6 @@ def test_intervals_cover_with_few_treated_universities(design: str, treated: int
     assert abs(covered / PANELS - 0.955) <= 3 * np.sqrt(0.955 * 0.045 / PANELS)
 
 
-def test_an_average_has_no_error_where_each_cohort_rests_on_one_unit_that_is_not_eligible() -> None:
-    for others, known in ((1, False), (2, True)):
-        sizes = {4.0: (6, others), 6.0: (6, others), 7.0: (6, others), np.nan: (12, 12)}
-        fit = estimate(panel(sizes), NEVER, "triple_difference")
-        assert np.isfinite(fit.headline.effect[0])
-        assert np.isfinite(fit.headline.std_error[0]) == known
-
-
 def left_out(whole: Panel, unit: int) -> float:
     """Return the triple difference of cohort 4 in the fifth period from the never-treated without one unit."""
     first, eligible = whole.first_treated["event"], whole.attributes["eligible"] == "1"
@@ -374,10 +366,3 @@ def test_a_cell_without_one_of_its_four_groups_is_left_out_and_the_group_is_name
         assert list(fit.period) == [1, 2, 3, 4, 6, 7, 8]
         assert fit.n_obs == 24 * 7
         assert f"cohort 4 in 5 left out: {why}" in fit.notes
-
-
-def test_no_effect_has_an_error_where_each_comparison_cohort_has_one_unit_of_a_group() -> None:
-    fit = estimate(panel({4.0: (6, 6), 7.0: (6, 1), np.nan: (1, 6)}), GROUPED, "triple_difference")
-    assert np.isfinite(fit.effect).all()
-    assert np.isnan([*fit.std_error, *fit.aggregate("event").std_error, *fit.headline.std_error]).all()
-    assert "rest on one cluster of a group, so it has no standard error" in fit.notes[-1]

@@ -95,30 +95,9 @@ def test_eras_that_cannot_be_are_refused(eras: list[tuple[int, int]], design: st
         found(simulated.panel(n=100), Question("y", "event"), eras, design)
 
 
-def test_an_average_over_all_eras_without_a_variance_is_refused() -> None:
-    panel = simulated.panel(n=100)
-    others = np.flatnonzero(np.isnan(panel.first_treated["event"]))[1:]
-    one = panel.outcomes["y"].copy()
-    one[others] = np.nan  # one comparison unit, and later cohorts for those of the first era
-    with pytest.raises(
-        QuestionError, match=r"^eras: callaway_santanna's average over all eras has no sampling"
-    ):
-        found(replace(panel, outcomes={"y": one}), Question("y", "event", horizon=0))
-
-
 def test_it_is_drawn() -> None:
     figure = found(simulated.panel(n=100)).plot()
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()][:2] == ["3-5", "6-8"]
-
-
-def test_an_era_that_has_no_average_alone_leaves_no_empty_sentence() -> None:
-    panel = simulated.panel(n=60, seed=3)
-    first = panel.first_treated["event"].copy()
-    first[np.flatnonzero(first == 7)[1:]] = np.nan
-    alone = replace(panel, first_treated={"event": first})
-    words = found(alone, ASKED.replace(min_cohort_size=1, horizon=1), [(7, 8)]).sentences
-    assert "No era of adoption alone has an average." in words
-    assert not any(sentence.endswith(" is .") for sentence in words)
 
 
 def test_an_average_whose_untreated_mean_is_not_positive_is_refused_for_that() -> None:

@@ -140,22 +140,6 @@ def test_where_zero_changes_side_of_the_interval_it_is_counted() -> None:
     assert ("outside the 99% interval" in words) == full_sample
 
 
-def test_a_refit_that_the_design_refuses_is_listed_with_its_reason() -> None:
-    made = simulated.panel(n=50, seed=9)
-    first = np.where(made.first_treated["event"] == 7, np.nan, made.first_treated["event"])
-    pair = np.flatnonzero(np.isnan(first))[:2]
-    first[pair] = 7
-    sample = QUESTION.sample(replace(made, first_treated={"event": first}))
-    found = leave_one_unit_out(sample, "callaway_santanna")
-    assert {label for label, _ in found["refused"]} == set(made.units[pair])
-    assert any("because callaway_santanna: cohort 7 has one unit" in s for s in found.sentences)
-    n = len(found.frame)
-    assert len(found["rows"]) == n - 2
-    words = " ".join(found.sentences)
-    assert f"refitted without each of {n} units ({n - 2} of them with an estimate)." in words
-    assert "these units" not in words
-
-
 def test_a_cohort_of_one_unit_is_counted_as_one() -> None:
     made = simulated.panel(n=50, seed=9)
     first = made.first_treated["event"].copy()
@@ -249,24 +233,3 @@ def test_a_unit_whose_name_ends_in_a_full_stop_ends_its_sentence_with_one() -> N
     said = " ".join(leave_one_unit_out(QUESTION.sample(made), "twfe").sentences)
     assert "largest without Acme" in said
     assert ".." not in said
-
-
-def test_without_one_of_two_units_of_an_event_time_there_is_an_estimate_and_no_error() -> None:
-    panel = simulated.panel(n=40, cohorts=(6,))
-    first = panel.first_treated["event"].copy()
-    two = np.flatnonzero(np.isnan(first))[:2]
-    first[two] = 3
-    question = Question("y", "event", horizon=4, min_cohort_size=1)
-    sample = question.sample(replace(panel, first_treated={"event": first}))
-    found = leave_one_unit_out(sample, "event_study")
-    names = [str(sample.unit_ids[i]) for i in two]
-    alone = found.frame[found.frame["std_error"].isna()].set_index("without_unit")
-    assert sorted(alone.index) == sorted(names)
-    assert not found["refused"]
-    assert not alone["significance_changes"].any()
-    for unit, name in zip(two, names, strict=True):
-        rest = sample.only(np.arange(sample.n_units) != unit, "without one")
-        expected = find_design("event_study")(rest).headline.effect[0]
-        assert alone.loc[name, "estimate"] == pytest.approx(expected, rel=1e-9)
-    assert found.evidence[-1].startswith("Without one of these units the effect has no standard error: ")
-    found.plot()

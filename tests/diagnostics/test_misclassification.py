@@ -193,8 +193,6 @@ def test_the_breakdown_is_the_least_number_of_units_that_loses_the_sign() -> Non
     found = misclassification(sample, DESIGN, periods_late=0)
     one, _ = trimmings(sample)
     lows = [one.end(m)[0] for m in range(1, len(one.suspects) - 1)]
-    with pytest.raises(QuestionError):
-        one.end(len(one.suspects) - 1)  # one never-treated unit left
     sign, significance = found["breakdown_sign"], found["breakdown_significance"]
     assert sign.units == 1 + int(np.flatnonzero(np.array(lows) <= 0)[0])
     assert sign.share == pytest.approx(sign.units / len(one.suspects))

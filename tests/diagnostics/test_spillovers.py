@@ -263,20 +263,6 @@ def test_rows_may_stand_in_any_order() -> None:
     np.testing.assert_allclose(plain[numbers], other[numbers], rtol=1e-8)
 
 
-def test_a_ring_whose_units_the_design_refuses_is_listed() -> None:
-    made = regions(200, 9)
-    first, region = made.first_treated["event"].copy(), made.attributes["region"]
-    first[(region == "r39")] = np.nan
-    members = np.flatnonzero(region == "r39")
-    first[members[:-1]] = 7.0
-    sample = QUESTION.sample(replace(made, first_treated={"event": first}))
-    found = spillovers(sample, DESIGN, by="region")
-    assert found["neighbours"] == ()
-    assert found["differences"]
-    assert "neighbours' own change" not in found.verdict
-    assert any("cohort 7 has one unit" in sentence for sentence in found.sentences)
-
-
 @pytest.mark.parametrize("design", [DESIGN, "imputation", "twfe", "etwfe"])
 def test_every_kind_of_design_answers_and_the_figure_has_a_line_for_each_row(design: str) -> None:
     question = QUESTION.replace(comparison="not_yet_treated")
@@ -326,19 +312,3 @@ def test_bad_input_is_one_clear_error() -> None:
     ):
         with pytest.raises(QuestionError, match=said):
             bad()
-
-
-def test_what_was_compared_decides_whether_spillovers_are_an_objection() -> None:
-    found = spillovers(QUESTION.sample(regions(200, 4)), DESIGN, by="region")
-    different = [row.label for row in (*found["differences"], *found["neighbours"]) if row.excludes_zero]
-    assert found.against == bool(different)
-    made = regions(200, 9)
-    first = np.where(made.attributes["region"] == "r39", 4.0, np.nan)
-    first[np.flatnonzero(made.attributes["region"] == "r39")[0]] = np.nan
-    alone = spillovers(QUESTION.sample(replace(made, first_treated={"event": first})), DESIGN, by="region")
-    assert not alone["differences"]
-    assert not alone["neighbours"]
-    assert alone.against is None
-    assert alone.verdict.startswith(
-        "By the nearest treated unit the comparison units are: 1 in the same region"
-    )

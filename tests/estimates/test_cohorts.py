@@ -12,9 +12,7 @@ from added_up import added_up
 from study import Question
 from study.estimates.aggregation import (
     cohort_means,
-    left_out,
     mean_over,
-    single_cells,
     weights_in_cohorts,
 )
 from study.panel.question import Sample
@@ -133,16 +131,3 @@ def test_means_of_another_array_have_its_own_gaps() -> None:
     means = cohort_means(sample, other)
     assert means.same_periods
     assert np.array_equal(means.seen > 0, ~sample.treated_cells)
-
-
-def test_notes_are_one_for_each_cohort_and_reason() -> None:
-    sample = Question("y", "event").sample(simulated.panel(n=60, cohorts=(3, 5, 6)))
-    cohort, period = np.array([4.0, 4.0, 4.0, 6.0]), np.array([1.0, 2.0, 3.0, 1.0])
-    assert left_out(sample, cohort, period, {2: "lost", 0: "lost", 1: "gone", 3: "lost"}) == [
-        "cohort 4 in 1, 3 left out: lost",
-        "cohort 4 in 2 left out: gone",
-        "cohort 6 in 1 left out: lost",
-    ]
-    notes = single_cells(sample, cohort, period, np.array([True, False, True, False]))
-    assert len(notes) == 1
-    assert notes[0].startswith("cohort 4 in 1, 3 rests on one treated unit")

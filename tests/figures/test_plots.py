@@ -231,16 +231,6 @@ def test_one_cohort_is_named_once_on_its_axis() -> None:
     assert axis.get_xlabel() == "Month first treated"
 
 
-def test_one_cohort_without_a_standard_error_is_not_drawn_among_centuries() -> None:
-    panel = simulated.panel(cohorts=(4,))
-    first = np.where(np.arange(panel.n_units) == 0, 2004.0, np.nan)
-    alone = replace(panel, periods=panel.periods + 2000, first_treated={"event": first})
-    average = estimate(alone, QUESTION.replace(min_cohort_size=1)).aggregate("cohort")
-    assert np.isnan(average.std_error).all()
-    left, right = axes_of(average.plot()).get_xlim()
-    assert 2003 < left < 2004 < right < 2005
-
-
 def test_a_legend_of_many_lines_leaves_the_axis_its_height() -> None:
     named = {f"a design whose name is as long as the titles of papers, {k}": fit() for k in range(5)}
     figure = event_plot(named, labels={"y": "the number of papers a year at all of the venues of the field"})
@@ -345,39 +335,6 @@ def test_outcomes_of_unlike_size_are_on_axes_of_their_own_and_four_at_most_in_a_
 def test_a_band_beyond_any_axis_is_in_the_legend() -> None:
     figure = event_study({"usual": path(), "wide": wide()}, scale=Scale("level"), unit="year")
     assert "band goes on beyond the axis" in legend_of(figure)
-
-
-@pytest.mark.parametrize("style", ["pointrange", "ribbon"])
-def test_effects_without_a_standard_error_are_crosses_and_no_reference(style: Any) -> None:
-    panel = simulated.panel(n=60)
-    dates = panel.first_treated["event"].copy()
-    dates[np.flatnonzero(dates == 4)[1:]] = np.nan
-    alone = estimate(
-        replace(panel, first_treated={"event": dates}),
-        QUESTION.replace(min_cohort_size=1),
-        "callaway_santanna",
-    )
-    path = alone.aggregate("event")
-    lacking = ~path.varies & ~path.reference
-    assert lacking.any()
-    figure = alone.plot(style=style)
-    lines = {line.get_label(): line for line in axes_of(figure).lines}
-    assert list(lines["no standard error"].get_xdata()) == list(path.event_time[lacking])
-    assert list(lines["reference"].get_xdata()) == [-1]
-    assert legend_of(figure)[-1] == "no standard error"
-
-
-@pytest.mark.parametrize("design", ["callaway_santanna", "imputation", "synthetic_did"])
-def test_the_path_of_one_treated_unit_is_drawn_without_a_band(design: str) -> None:
-    panel = simulated.panel(n=60)
-    dates = panel.first_treated["event"].copy()
-    dates[np.flatnonzero(~np.isnan(dates))[1:]] = np.nan
-    question = QUESTION.replace(min_cohort_size=1)
-    alone = estimate(replace(panel, first_treated={"event": dates}), question, design)
-    assert not alone.varies.any()
-    lines = {line.get_label(): line for line in axes_of(alone.plot()).lines}
-    path = alone.aggregate("event")
-    np.testing.assert_allclose(lines["no standard error"].get_ydata(), path.effect[~path.reference])
 
 
 def test_a_ribbon_has_the_limits_of_the_intervals_and_of_the_band() -> None:

@@ -324,15 +324,6 @@ def test_estimates_that_cluster_differently_have_no_joint_distribution() -> None
         agreement_of(fits)
 
 
-def test_terms_of_which_none_varies_have_no_joint_distribution() -> None:
-    panel = simulated.panel(n=40, cohorts=(5,))
-    first = panel.first_treated["event"].copy()
-    first[np.flatnonzero(first == 5)[1:]] = np.nan
-    one = replace(panel, first_treated={"event": first})
-    with pytest.raises(QuestionError, match=r"^joint: no term of the estimates has a sampling variance"):
-        joint(estimate(one, Question("y", "event", min_cohort_size=1), "event_study"))
-
-
 def test_the_p_value_of_one_difference_is_near_the_normal_one() -> None:
     found = compare(simulated.panel(n=300), QUESTION, PAIR, draws=9999)
     agreement = found.agreement["y"]

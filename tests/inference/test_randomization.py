@@ -458,8 +458,6 @@ def test_assignments_without_a_statistic_at_once_are_the_designs_to_say(
     # That no mean is positive is decided by the same rule as the design's.
     assert at_once[2].tolist() == [scale == "proportional"]
     assert np.isnan(at_once[1]).all()
-    if spread == 1.0:
-        assert np.isnan(chosen(sample, **options).headline.std_error).all()
     if scale == "proportional":
         assert np.isnan(at_once[:2]).all()
         assert np.isnan(chosen(sample, **options).headline.effect).all()
@@ -832,11 +830,6 @@ def test_an_effect_of_minus_one_in_proportion_cannot_be_a_null() -> None:
     sample = ASKED.replace(scale="proportional").sample(panel(DATES))
     with pytest.raises(QuestionError, match=r"null is -1\.0; it must be a finite number above -1"):
         randomization(sample, "twfe", null=-1.0)
-
-
-def test_what_the_design_cannot_answer_is_refused_as_the_design_does() -> None:
-    with pytest.raises(QuestionError, match="one unit; its variance cannot be estimated"):
-        randomization(ASKED.replace(min_cohort_size=1).sample(panel(TINY)), "callaway_santanna")
 
 
 def test_strata_in_which_all_units_have_one_date_leave_nothing_to_deal() -> None:

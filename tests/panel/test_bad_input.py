@@ -51,20 +51,6 @@ def named(fit: Estimate, cohort: float, period: int) -> bool:
     )
 
 
-@pytest.mark.parametrize("name", GROUP_TIME)
-def test_a_cohort_of_one_unit_is_refused_left_out_or_kept_and_named(name: str) -> None:
-    panel = suited(name, with_single_unit_cohort())
-    with pytest.raises(QuestionError, match=r": cohort 4 has one unit; its variance cannot be estimated\."):
-        answer(name, panel)
-    without = answer(name, panel, ASKED.replace(min_cohort_size=2))
-    assert set(without.cohort) == {6, 7}
-    kept = answer(name, panel, ASKED.replace(min_cohort_size=1))
-    assert set(kept.cohort) == {4, 6, 7}
-    assert finite(kept.under(kept.published))
-    np.testing.assert_array_equal(np.isnan(kept.std_error), kept.reference | (kept.cohort == 4))
-    assert any("cohort 4 in " in note and "rests on one treated unit" in note for note in kept.notes)
-
-
 @pytest.mark.parametrize("name", ["event_study", "lp_did", "poisson_twfe events"])
 def test_an_event_time_that_rests_on_one_treated_unit_is_named(name: str) -> None:
     fit = answer(name, suited(name, with_single_unit_cohort()))

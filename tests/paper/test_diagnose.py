@@ -125,17 +125,6 @@ def test_an_interval_with_zero_has_no_sign_and_one_without_is_bounded_or_objecte
         assert objected or fine or not excludes
 
 
-def test_an_estimate_without_an_interval_has_no_zero_in_it(verdict: Verdict) -> None:
-    sample = verdict.fit.sample
-    keep = ~sample.ever_treated
-    keep[np.flatnonzero(sample.ever_treated)[0]] = True
-    asked = replace(sample, question=sample.question.replace(min_cohort_size=1))
-    alone = asked.only(keep, "all treated but one")
-    text = " ".join(conclusion(replace(verdict, fit=verdict.task.row.design(alone), checks=())))
-    assert "without an interval, so that its sign is not established." in text
-    assert not re.search(r"nan|zero in it", text)
-
-
 def test_what_no_diagnostic_tested_is_not_said_to_be_clear(tmp_path: Path) -> None:
     found = made(tmp_path, "sim1/count/proportional", "twfe", make=answered)
     for checks in ((), (found.check("uncertainty"),)):

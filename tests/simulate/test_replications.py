@@ -196,19 +196,6 @@ def test_a_design_that_ends_where_the_question_s_balance_does_is_held_to_it():
     assert np.isfinite(made.answers[0, :, 0]).all(), made.refused
 
 
-def test_an_estimate_without_an_error_is_kept_and_counted():
-    sample = process().sample
-    only = np.flatnonzero(sample.first_treated == 6)[:1]
-    few = sample.only(np.isnan(sample.first_treated) | np.isin(np.arange(60), only), "one is treated")
-    of = replace(process(), sample=few, size=process().size[:, : few.n_units])
-    made = run({"one": of}, (TWFE,), repetitions=4)["one"]
-    assert np.isfinite(made.answers[0, :, 0]).all()
-    assert np.isnan(made.answers[0, :, 1:4]).all()
-    ((label, reason, number),) = made.refused
-    assert (label, number) == ("twfe", 4)
-    assert "comparison clusters carry the variance of treatment, so it has no standard error" in reason
-
-
 @pytest.mark.parametrize(
     ("entrant", "message"),
     [

@@ -31,7 +31,8 @@ def block(panel: str) -> Panel:
 @cache
 def answered(panel: str, method: str, solver: str) -> Estimate:
     """Return the average effect of a block under the weights of a method."""
-    made = estimate(block(panel), ASKED, "synthetic_did", method=method, solver=solver)
+    options = {"method": method, "solver": solver, "inference": "jackknife"}
+    made = estimate(block(panel), ASKED, "synthetic_did", **options)
     return made.under(made.published).aggregate("treated_average")
 
 

@@ -387,7 +387,7 @@ def one_cluster_sides(influence: FloatArray, sides: Sides, only: IntArray, clust
                 some = rows if on_treated else rows[never[rows]]
                 shares = sums_by(rows_of[some, j], np.unique(sides.cluster[some], return_inverse=True)[1])
                 # Without influence on the term there are several clusters whose outcomes move alike.
-                alike = clusters[0 if on_treated else 1, j] == 0 and len(some)
+                alike = clusters[0 if on_treated else 1, j] == 0 and shares.sum() > 0
                 size = np.sum((shares / shares.sum()) ** 2) if alike else 1.0
                 own[rows[0], j] += spread[j] * np.sqrt(size)
     return OneCluster(factor, own, spread > 0)

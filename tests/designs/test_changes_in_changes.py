@@ -253,17 +253,11 @@ def test_intervals_cover_the_effects_on_the_mean_and_on_the_median(compared: int
 
 def test_quantiles_are_of_periods_from_anticipation_on_and_all_that_is_seen_is_counted() -> None:
     panel = simulated.panel(n=60, cohorts=(4,))
-    first = panel.first_treated["event"].copy()
-    first[np.flatnonzero(first == 4)[1:]] = np.nan
-    one = replace(panel, first_treated={"event": first})
     question = Question("y", "event", anticipation=1)
     fit = estimate(panel, question, "changes_in_changes", quantiles=(0.5, 1 / 3))
     later = [f"quantile {u:g} (4,{t})" for t in range(3, 9) for u in (1 / 3, 0.5)]
     assert fit.terms[8:] == tuple(later)
     assert fit.n_obs == 480
-    alone = estimate(one, question.replace(min_cohort_size=1), "changes_in_changes", quantiles=None)
-    assert alone.remarks[0].startswith("cohort 4 in 1, 3, 4, 5, 6, 7, 8 rests on one treated unit")
-    assert not any("one treated unit" in note for note in fit.notes)
 
 
 def test_a_base_without_a_comparison_unit_is_a_reference_alone_as_in_other_designs() -> None:

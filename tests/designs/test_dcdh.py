@@ -185,14 +185,6 @@ def test_units_without_a_label_are_not_compared_with_one_another() -> None:
     assert "without a label of half, so compared with nobody: 12 units" in fit.notes
 
 
-def test_effects_of_one_switcher_are_named() -> None:
-    fit = estimate(panel(switch=3), ASKED, "dcdh")
-    switchers = fit.leave_out.clusters[0]
-    one = [e for e, n in zip(fit.event_time, switchers, strict=True) if n == 1 and e >= 0]
-    assert one
-    assert f"event {one[-1]:g} rests on one treated unit" in " ".join(fit.notes)
-
-
 def test_an_average_rests_on_all_units_that_some_effect_is_compared_with() -> None:
     fit = estimate(panel(gaps=0.05), ASKED.replace(horizon=None), "dcdh")
     effects = fit.event_time >= 0

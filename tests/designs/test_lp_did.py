@@ -150,14 +150,3 @@ def test_what_is_left_out_is_said_by_event_time_and_by_cohort() -> None:
             before=1,
             after=1,
         )
-
-
-def test_an_event_time_that_rests_on_one_treated_unit_is_named() -> None:
-    panel = simulated.panel(n=40, cohorts=(4, 7))
-    first = panel.first_treated["event"].copy()
-    first[np.flatnonzero(first == 7)[1:]] = np.nan
-    fit = estimate(
-        replace(panel, first_treated={"event": first}), Question("y", "event", min_cohort_size=1), "lp_did"
-    )
-    named = [note.split(" rests on one treated unit")[0] for note in fit.notes]
-    assert named == ["event -6", "event -5", "event -4"]

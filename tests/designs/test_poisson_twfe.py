@@ -124,13 +124,3 @@ def test_no_effect_is_estimated_of_an_outcome_that_is_zero_for_everybody_or_for_
         match=r"^poisson_twfe: no effect can be estimated: treatment left out: y is zero for all of the treated\.$",
     ):
         estimate(none, Question("y", "event"), "poisson_twfe")
-
-
-def test_an_event_time_that_rests_on_one_treated_unit_is_named() -> None:
-    panel = simulated.counts(simulated.panel(n=40, cohorts=(4, 7)))
-    first = panel.first_treated["event"].copy()
-    first[np.flatnonzero(first == 7)[1:]] = np.nan
-    one = replace(panel, first_treated={"event": first})
-    fit = estimate(one, Question("y", "event"), "poisson_twfe", terms="event_time")
-    named = [note.split(" rests on one treated unit")[0] for note in fit.notes]
-    assert named == ["event -6", "event -5", "event -4"]

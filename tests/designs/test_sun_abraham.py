@@ -101,20 +101,3 @@ def test_cells_of_nobody_and_a_base_that_nobody_is_seen_in_are_named() -> None:
     )
     assert set(fit.cohort) == {4, 7}
     assert 6 not in fit.period[fit.cohort == 4]
-
-
-def test_the_cells_of_one_treated_unit_are_named() -> None:
-    panel = simulated.panel(n=40, cohorts=(4, 6))
-    first = panel.first_treated["event"].copy()
-    first[np.flatnonzero(first == 6)[1:]] = np.nan
-    asked = Question("y", "event", min_cohort_size=1)
-    fit = estimate(replace(panel, first_treated={"event": first}), asked, "sun_abraham")
-    assert fit.notes[0].startswith("cohort 6 in 1, 2, 3, 4, 6, 7, 8 rest")
-
-
-def test_cells_whose_base_has_one_unit_of_the_cohort_are_named() -> None:
-    panel = simulated.panel(n=60)
-    y, members = panel.outcomes["y"].copy(), np.flatnonzero(panel.first_treated["event"] == 4)
-    y[members[1:], 2] = np.nan
-    fit = estimate(replace(panel, outcomes={"y": y}), Question("y", "event"), "sun_abraham")
-    assert any(note.startswith("cohort 4 in 1, 2, 4, 5, 6, 7, 8 rests on one treated") for note in fit.notes)

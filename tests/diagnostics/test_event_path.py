@@ -131,32 +131,3 @@ def test_effects_over_unlike_amounts_of_treatment_have_no_common_unit() -> None:
     with pytest.raises(QuestionError, match="use normalized=False"):
         event_path(estimate(dosed, question, "dcdh", normalized=True), "test")
     assert event_path(estimate(dosed, question, "dcdh"), "test").n_pre == 2
-
-
-def without_error(panel: Panel, *times: float) -> Estimate:
-    """Return an event study whose effects at some event times rest on one treated unit."""
-    fit = estimate(panel, QUESTION.replace(horizon=2), "event_study")
-    return replace(fit, only=np.where(np.isin(fit.event_time, times), 0, -1))
-
-
-@pytest.mark.parametrize(
-    ("times", "sentence"),
-    [
-        ((1,), "event times 1 to 2 are left out, since event time 1 has no standard error."),
-        ((2,), "event time 2 is left out, without a standard error."),
-        ((-3,), "event times -4 to -3 are left out, since event time -3 has no standard error."),
-    ],
-)
-def test_event_times_that_a_term_without_an_error_cuts_off_are_named(
-    panel: Panel, times: tuple[float, ...], sentence: str
-) -> None:
-    fit = without_error(panel, *times)
-    for diagnostic in (diagnostics.pretrends, diagnostics.honest_did):
-        assert diagnostic(fit).verdict.endswith(f"; {sentence}")
-        assert "left out" not in str(diagnostic(estimate(panel, QUESTION, "event_study")))
-
-
-def test_leads_without_an_error_are_said_not_to_be_in_the_joint_test(panel: Panel) -> None:
-    found = diagnostics.leads(without_error(panel, -3, -4, 1), draws=99)
-    assert "before the event, but for event -4 and event -3 without a standard error, are" in found.verdict
-    assert not found.frame["event_time"].isin([-4, -3]).any()

@@ -218,10 +218,6 @@ def test_bad_input_is_one_clear_error() -> None:
         (lambda: leave_one_unit_out(sample, "twfe", most=0), "most is 0"),
         (lambda: leave_one_unit_out(sample, "twfe", level=1.0), "between 0 and 1"),
         (lambda: leave_one_unit_out(sample, "twfes"), "no design"),
-        (
-            lambda: leave_one_unit_out(alone, "imputation"),
-            "no sampling variance here; use study.randomization",
-        ),
     ):
         with pytest.raises(QuestionError, match=said):
             bad()

@@ -426,7 +426,9 @@ class Estimate(Described):
             return left._replace(estimable=estimable)
         k, place = np.flatnonzero(few), np.eye(len(few))
         influence = self.level_influence.columns(k).dense()
-        found = one_cluster_sides(influence, self.sides.select(k), only[k], left.clusters[:, k])
+        # A design that counts clusters itself says that one carries the term where it names none.
+        clusters = left.clusters if self.left_out is None else np.maximum(left.clusters, 1)
+        found = one_cluster_sides(influence, self.sides.select(k), only[k], clusters[:, k])
         estimable[k] = found.estimable
         sign = self._signs_of_clusters(left.level.select(estimable & ~few), found.own)
 

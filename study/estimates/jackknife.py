@@ -331,7 +331,7 @@ class OneCluster(NamedTuple):
 
 
 def one_cluster_sides(influence: FloatArray, sides: Sides, only: IntArray, clusters: IntArray) -> OneCluster:
-    """Return the variance of terms of which a side is one cluster, or all of its clusters move alike.
+    """Return the variance of terms of which a side is one cluster, or all of its clusters have the same change.
 
     Such a side leaves no residual, so that its clusters are taken to vary as those of the other side do. With h_c the
     share of cluster c in the weight of its side and d_c the deviation of its mean from that of the side, the influence
@@ -348,14 +348,15 @@ def one_cluster_sides(influence: FloatArray, sides: Sides, only: IntArray, clust
     influence : ndarray, shape (n, K)
     sides : Sides
     only : ndarray of int, shape (K,)
-        A row of the cluster that all treated units of a term are in; -1 where they are not in one.
+        A row of the one cluster that a side of the term rests on; -1 where the design names none. A regression may give
+        other units of that side influence on the term too, which says nothing about the variance of the one.
     clusters : ndarray of int, shape (2, K)
-        Clusters with influence on the treated and on the comparison side.
+        Clusters on the treated and on the comparison side; 0 where several have the same change.
     """
     n, k = influence.shape
-    treated = sides.treated[sides.group]
-    rows_of = np.where(treated > 0, treated, 1.0) * sides.weights[:, None]
-    weight = rows_of * sides.present(influence)
+    treated, columns = sides.treated[sides.group], np.arange(k)
+    full = np.where(treated > 0, treated, 1.0) * sides.weights[:, None]
+    weight = full * sides.present(influence)
     never = (sides.treated.max(axis=1) == 0)[sides.group]
     factor, own, copies = np.ones((n, k)), np.zeros((n, k)), sides.copies
     squares, freedom, alone = np.zeros(k), np.zeros(k), []
@@ -363,34 +364,41 @@ def one_cluster_sides(influence: FloatArray, sides: Sides, only: IntArray, clust
         inside = half[sides.group]
         by_cluster = sides.by_cluster(weight * inside)
         number = np.sum((by_cluster > 0) * copies, axis=0)
+        one = (number < 2) | ((only >= 0) & inside[only, columns])
         share = by_cluster / np.where(by_cluster > 0, by_cluster.sum(axis=0) * copies, 1.0)
         of_share = np.sum(share**2 * copies, axis=0)
         deviation = np.divide(
             sides.by_cluster(influence * inside), share, out=np.zeros_like(share), where=share > 0
         )
-        left = np.where(number >= 2, number - 2 + number * of_share, 0.0)
-        found = np.where(number >= 2, np.sum(deviation**2 / copies, axis=0), 0.0)
-        squares, freedom = squares + found, freedom + left
+        left = np.where(one, 0.0, number - 2 + number * of_share)
+        squares += np.where(one, 0.0, np.sum(deviation**2 / copies, axis=0))
+        freedom += left
         scale = np.sqrt(np.divide(of_share, left, out=np.zeros(k), where=left > 0))
         by_unit = share[sides.cluster]
         scaled = np.divide(scale, by_unit, out=np.ones_like(by_unit), where=(by_unit > 0) & (left > 0))
         factor = np.where(inside, scaled, factor)
-        alone.append((number < 2, inside))
+        alone.append((one, inside))
     spread = np.sqrt(np.divide(squares, freedom, out=np.zeros(k), where=freedom > 0))
-    for h, (few, inside) in enumerate(alone):
+    for h, (one, inside) in enumerate(alone):
         on_treated = h < len(alone) // 2
-        for j in np.flatnonzero(few):
-            rows = np.flatnonzero(inside[:, j])
-            if on_treated and only[j] >= 0:
+        for j in np.flatnonzero(one):
+            if only[j] >= 0 and inside[only[j], j]:
                 own[only[j], j] += spread[j]
-            elif len(rows):
-                some = rows if on_treated else rows[never[rows]]
-                shares = sums_by(rows_of[some, j], np.unique(sides.cluster[some], return_inverse=True)[1])
-                # Without influence on the term there are several clusters whose outcomes move alike.
-                alike = clusters[0 if on_treated else 1, j] == 0 and shares.sum() > 0
-                size = np.sum((shares / shares.sum()) ** 2) if alike else 1.0
-                own[rows[0], j] += spread[j] * np.sqrt(size)
+            elif inside[:, j].any():
+                same = np.flatnonzero(inside[:, j] & (on_treated | never))
+                several = clusters[0 if on_treated else 1, j] == 0
+                root = _root_of_shares(full[same, j], sides.cluster[same]) if several else 1.0
+                own[np.flatnonzero(inside[:, j])[0], j] += spread[j] * root
     return OneCluster(factor, own, spread > 0)
+
+
+def _root_of_shares(weight: FloatArray, cluster: IntArray) -> float:
+    """Return the root of the sum of squared shares of clusters in the weight of their units, 1 where there is none."""
+    total = weight.sum()
+    if not total > 0:
+        return 1.0
+    shares = np.bincount(cluster, weight) / total
+    return float(np.sqrt(np.sum(shares**2)))
 
 
 def _factor(own: FloatArray, total: FloatArray) -> FloatArray:

@@ -103,6 +103,22 @@ def test_standard_errors_do_not_depend_on(design: str, change: Callable[[Panel],
     assert other.degrees_of_freedom == pytest.approx(one.degrees_of_freedom, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    "design", ["event_study", "sun_abraham", "etwfe", "imputation", "lp_did", "callaway_santanna"]
+)
+def test_one_unit_that_is_seen_carries_a_term_though_others_of_its_cohort_move_it(design: str) -> None:
+    rng, units = np.random.default_rng(0), 40
+    y = rng.normal(size=(units, 8))
+    y[1:6, 7] = np.nan  # of six treated units one is seen in the last period
+    first = np.r_[[4.0] * 6, np.full(units - 6, np.nan)]
+    panel = replace(simulated.panel(units), outcomes={"y": y}, first_treated={"event": first})
+    path = estimate(panel, QUESTION, design).aggregate("event")
+    last = path.event_time == 4
+    assert path.on_one_cluster[last].all()
+    changes = y[6:, 7] - y[6:, :3].mean(axis=1)
+    assert path.std_error[last][0] > 0.95 * changes.std(ddof=1)
+
+
 def test_every_design_that_needs_nothing_more_estimates_a_panel_like_castle_doctrine() -> None:
     first = [2005.0] + [2006.0] * 13 + [2007.0] * 4 + [2008.0] * 2 + [2009.0]
     rng = np.random.default_rng(1)

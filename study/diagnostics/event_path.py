@@ -29,7 +29,7 @@ class EventPath:
         Under the estimate's convention, of full rank.
     n_pre : int
     left_out : tuple of str
-        Which event times are left out, since one nearer to the reference has no standard error, as ends of sentences.
+        Which event times are left out, since one nearer to the reference rests on one unit or has no standard error.
     degrees : ndarray, shape (K,), or float
         Degrees of freedom of the t statistics, under the estimate's convention.
     """
@@ -138,10 +138,10 @@ def event_path(
 
 def _left_out(lost: FloatArray, end: float) -> str:
     """Say which event times are lost, in ascending order, since the path breaks off at one of them."""
-    what = "standard error" if end in lost else "estimate"
+    why = "rests on one unit or has no standard error" if end in lost else "has no estimate"
     if len(lost) == 1 and end in lost:
-        return f"event time {end:g} is left out, without a {what}"
-    return f"event times {lost[0]:g} to {lost[-1]:g} are left out, since event time {end:g} has no {what}"
+        return f"event time {end:g} is left out, since it {why}"
+    return f"event times {lost[0]:g} to {lost[-1]:g} are left out, since event time {end:g} {why}"
 
 
 def of_one_mean(question: Question) -> list[str]:

@@ -505,7 +505,7 @@ def leads(
     table = effects_frame(before).drop(columns=["label", "n_units", "n_treated"])
     table.insert(0, "event_time", [row.event_time for row in before])
     lacking = [*compress(path.terms, path.pre & ~path.reference & np.isnan(path.level_scores))]
-    but = f", but for {listed(lacking)} without a standard error," if lacking else ""
+    but = f", but for {listed(lacking)} that rest on one unit or have no standard error," if lacking else ""
     verdict = (
         f"The joint test that all effects before the event{but} are zero {'rejects' if against else 'does not reject'} "
         f"at {SIZE:.0%} by the largest t ({p_largest}); the Wald test has {p_wald}."

@@ -640,8 +640,10 @@ class Estimate(Described):
             return degrees_of_freedom(errors, self.sides)
         cluster, copies = self.sample.cluster, self.sample.copies
         with_pooled = on_scale(self.level_errors, self.untreated_errors).squares(cluster, copies)
-        pooled = np.maximum(with_pooled - errors.squares(cluster, copies), 0.0)
-        return degrees_of_freedom(errors, self.sides, pooled)
+        added = np.maximum(with_pooled - errors.squares(cluster, copies), 0.0)
+        squares, treated = left.pooled.dense() ** 2, self.sides.treated[self.sides.group] > 0
+        from_treated = np.sum(squares * ~treated, axis=0) > np.sum(squares * treated, axis=0)
+        return degrees_of_freedom(errors, self.sides, np.stack([added * from_treated, added * ~from_treated]))
 
     @checked
     def critical_value(self, level: float = 0.95) -> FloatArray:

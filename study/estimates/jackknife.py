@@ -418,9 +418,9 @@ def degrees_of_freedom(influence: Influence, sides: Sides, pooled: FloatArray | 
     influence : Influence, shape (n, K)
         As leaving clusters out weighs it.
     sides : Sides
-    pooled : ndarray, shape (K,), optional
-        What sides of one cluster add to the variance times n^2. It is estimated from the side with more clusters, and
-        has the degrees of freedom of that side.
+    pooled : ndarray, shape (2, K), optional
+        What sides of one cluster add to the variance times n^2, by the side that it is estimated from, treated or
+        comparison, whose degrees of freedom it has.
     """
     degrees = [np.empty(0)]
     for part in blocks(influence.shape[1]):
@@ -428,8 +428,7 @@ def degrees_of_freedom(influence: Influence, sides: Sides, pooled: FloatArray | 
             np.stack, zip(*_by_side(influence.columns(part), sides.select(part)), strict=True)
         )
         if pooled is not None:
-            from_side = np.nan_to_num(effective).argmax(axis=0)
-            variances[from_side, np.arange(len(part))] += pooled[part]
+            variances = variances + pooled[:, part]
         with np.errstate(invalid="ignore", divide="ignore"):
             over = np.sum(variances**2 / _degrees(effective), axis=0)
             degrees.append(variances.sum(axis=0) ** 2 / over)

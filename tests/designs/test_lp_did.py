@@ -150,3 +150,38 @@ def test_what_is_left_out_is_said_by_event_time_and_by_cohort() -> None:
             before=1,
             after=1,
         )
+
+
+@pytest.mark.parametrize("weighting", ["variance", "equal"])
+def test_comparison_units_that_are_treated_later_are_not_among_the_treated_whose_number_errors_rest_on(
+    weighting: str,
+) -> None:
+    rng, n = np.random.default_rng(0), 30
+    first, y = np.repeat([4.0, 8.0, np.nan], [3, 5, 22]), rng.normal(size=(n, 8))
+    y[1:3, 6] = np.nan  # one unit of the first cohort is seen at event time 3
+    panel = replace(simulated.panel(n), outcomes={"y": y}, first_treated={"event": first})
+    fit, *without = (
+        estimate(part, Question("y", "event"), "lp_did", weighting=weighting)
+        for part in (panel, *(simulated.subset(panel, np.arange(n) != i) for i in range(n)))
+    )
+    for term in ("event 1", "event 2", "event 4"):
+        (place,) = (k for k, name in enumerate(fit.terms) if name == term)
+        moved = [other.effect[other.terms.index(term)] - fit.effect[place] for other in without]
+        assert fit.std_error[place] == pytest.approx(np.sqrt(np.sum(np.square(moved))), rel=1e-9)
+    assert fit.on_one_cluster[fit.terms.index("event 3")]
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_an_event_time_of_one_treated_unit_takes_the_pooled_variance_though_later_cohorts_are_compared_with_it(
+    gaps: bool,
+) -> None:
+    panel = simulated.panel(n=40, cohorts=(7,))
+    first, y = panel.first_treated["event"].copy(), panel.outcomes["y"].copy()
+    first[np.flatnonzero(np.isnan(first))[0]] = 3
+    y[np.flatnonzero(np.isnan(first))[:3], [1, 4, 6]] = np.nan if gaps else 0.0
+    panel = replace(panel, first_treated={"event": first}, outcomes={"y": y})
+    fit = estimate(panel, Question("y", "event", min_cohort_size=1), "lp_did")
+    alone = fit.event_time >= 2
+    assert fit.on_one_cluster[alone].all()
+    assert not fit.on_one_cluster[~alone].any()
+    assert np.isfinite(fit.std_error[~fit.reference]).all()

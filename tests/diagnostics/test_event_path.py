@@ -131,3 +131,41 @@ def test_effects_over_unlike_amounts_of_treatment_have_no_common_unit() -> None:
     with pytest.raises(QuestionError, match="use normalized=False"):
         event_path(estimate(dosed, question, "dcdh", normalized=True), "test")
     assert event_path(estimate(dosed, question, "dcdh"), "test").n_pre == 2
+
+
+def on_one_unit(panel: Panel, *times: float) -> Estimate:
+    """Return an event study whose effects at some event times rest on one unit."""
+    fit = estimate(panel, QUESTION.replace(horizon=2), "event_study")
+    return replace(fit, only=np.where(np.isin(fit.event_time, times), 0, -1))
+
+
+@pytest.mark.parametrize(
+    ("times", "sentence"),
+    [
+        (
+            (1,),
+            "event times 1 to 2 are left out, since event time 1 rests on one unit or has no standard error.",
+        ),
+        ((2,), "event time 2 is left out, since it rests on one unit or has no standard error."),
+        (
+            (-3,),
+            "event times -4 to -3 are left out, since event time -3 rests on one unit or has no standard error.",
+        ),
+    ],
+)
+def test_event_times_that_a_term_of_one_unit_cuts_off_are_named(
+    panel: Panel, times: tuple[float, ...], sentence: str
+) -> None:
+    fit = on_one_unit(panel, *times)
+    for diagnostic in (diagnostics.pretrends, diagnostics.honest_did):
+        assert diagnostic(fit).verdict.endswith(f"; {sentence}")
+        assert "left out" not in str(diagnostic(estimate(panel, QUESTION, "event_study")))
+
+
+def test_leads_that_rest_on_one_unit_are_said_not_to_be_in_the_joint_test(panel: Panel) -> None:
+    found = diagnostics.leads(on_one_unit(panel, -3, -4, 1), draws=99)
+    assert (
+        "before the event, but for event -4 and event -3 that rest on one unit or have no standard error, are"
+        in found.verdict
+    )
+    assert found.frame.set_index("event_time").loc[[-4, -3], "std_error"].notna().all()

@@ -657,3 +657,46 @@ def test_methods_refuse_what_they_do_not_understand_in_one_line(method: str, val
     with pytest.raises(QuestionError) as refusal:
         getattr(fit, method)(value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("design", "options"),
+    [
+        ("event_study", {}),
+        ("poisson_twfe", {"terms": "event_time"}),
+        ("sun_abraham", {}),
+        ("etwfe", {}),
+        ("imputation", {"leads": None}),
+    ],
+)
+def test_a_term_of_one_treated_unit_takes_the_pooled_variance_though_others_move_it(
+    design: str, options: dict[str, Any]
+) -> None:
+    panel = few(units=40)
+    y, first = np.exp(panel.outcomes["y"] / 4), panel.first_treated["event"].copy()
+    first[0] = 3.0
+    y[2:4, 7] = np.nan  # of the cohort of period 4 one unit is seen in the last period
+    y[[1, 5, 20], [0, 2, 0]] = np.nan
+    panel = replace(panel, outcomes={"y": y}, first_treated={"event": first})
+    fit = estimate(panel, PLAIN, design, **options)
+    path = fit.aggregate("event")
+    last = path.event_time == 5
+    assert path.on_one_cluster[last].all()
+    assert np.isfinite(path.std_error[~last & (path.event_time >= 0) & (path.event_time != 4)]).all()
+    cells = (fit.cohort == 4) & (fit.period >= 7)
+    assert (~fit.on_one_cluster[cells]).tolist() == [True, False][: cells.sum()]
+    assert np.isfinite(fit.under(fit.published).std_error[fit.event_time == 5]).all()
+
+
+@pytest.mark.parametrize("design", ["callaway_santanna", "sun_abraham", "etwfe", "imputation", "lp_did"])
+def test_an_average_over_cohorts_whose_treated_units_are_of_one_cluster_takes_the_pooled_variance(
+    design: str,
+) -> None:
+    panel = few()
+    y, state = panel.outcomes["y"].copy(), panel.units.copy()
+    state[[0, 4]] = "of two cohorts"
+    y[1:4, 4] = y[[5, 6, 7], 5] = y[8:12, 6] = np.nan  # one event time after adoption, in cohorts 4, 5 and 6
+    panel = replace(panel, outcomes={"y": y}, attributes={"state": state})
+    path = estimate(panel, PLAIN.replace(cluster="state"), design).aggregate("event")
+    assert path.event_time[(path.event_time >= 0) & path.on_one_cluster] == 1
+    assert np.isfinite(path.std_error[path.event_time == 1])

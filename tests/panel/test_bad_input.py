@@ -225,3 +225,15 @@ def test_perfect_separation_in_the_propensity_is_left_out_by_cohort_and_period(m
     assert finite(fit)
     assert 6 not in fit.cohort[~fit.reference]
     assert all(named(fit, 6, t) for t in (1, 2, 3, 4, 6, 7, 8))
+
+
+@pytest.mark.parametrize("name", GROUP_TIME)
+def test_a_cohort_of_one_unit_is_kept_by_default_and_named_or_left_out(name: str) -> None:
+    panel = suited(name, with_single_unit_cohort())
+    without = answer(name, panel, ASKED.replace(min_cohort_size=2))
+    assert set(without.cohort) == {6, 7}
+    kept = answer(name, panel)
+    assert set(kept.cohort) == {4, 6, 7}
+    assert finite(kept.under(kept.published))
+    np.testing.assert_array_equal(np.isnan(kept.std_error), kept.reference)
+    assert any("cohort 4 rest" in note and "pooled variance" in note for note in kept.notes)

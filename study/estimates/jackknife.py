@@ -318,7 +318,7 @@ class OneCluster(NamedTuple):
     Attributes
     ----------
     factor : ndarray, shape (n, K)
-        What the influence of the other clusters is multiplied by.
+        What the influence of units is multiplied by: 0 on a side of one cluster, which ``own`` takes the place of.
     own : ndarray, shape (n, K)
         Influence of the one cluster: n times the pooled standard deviation, in one of its rows.
     estimable : ndarray of bool, shape (K,)
@@ -376,7 +376,7 @@ def one_cluster_sides(influence: FloatArray, sides: Sides, only: IntArray, clust
         scale = np.sqrt(np.divide(of_share, left, out=np.zeros(k), where=left > 0))
         by_unit = share[sides.cluster]
         scaled = np.divide(scale, by_unit, out=np.ones_like(by_unit), where=(by_unit > 0) & (left > 0))
-        factor = np.where(inside, scaled, factor)
+        factor = np.where(inside, np.where(one, 0.0, scaled), factor)
         alone.append((one, inside))
     spread = np.sqrt(np.divide(squares, freedom, out=np.zeros(k), where=freedom > 0))
     for h, (one, inside) in enumerate(alone):

@@ -366,3 +366,21 @@ def test_a_cell_without_one_of_its_four_groups_is_left_out_and_the_group_is_name
         assert list(fit.period) == [1, 2, 3, 4, 6, 7, 8]
         assert fit.n_obs == 24 * 7
         assert f"cohort 4 in 5 left out: {why}" in fit.notes
+
+
+def test_no_error_is_made_up_where_each_comparison_cohort_has_one_unit_of_a_group() -> None:
+    fit = estimate(panel({4.0: (6, 6), 7.0: (6, 1), np.nan: (1, 6)}), GROUPED, "triple_difference")
+    assert np.isfinite(fit.effect).all()
+    np.testing.assert_array_equal(
+        np.isfinite(fit.std_error), fit.on_one_cluster
+    )  # two groups vary in few cells
+    assert 0 < fit.on_one_cluster.sum() < np.sum(~fit.reference)
+    assert np.isnan(fit.headline.std_error[0])
+
+
+def test_an_average_has_an_error_where_each_cohort_rests_on_one_unit_that_is_not_eligible() -> None:
+    for others in (1, 2):
+        sizes = {4.0: (6, others), 6.0: (6, others), 7.0: (6, others), np.nan: (12, 12)}
+        fit = estimate(panel(sizes), NEVER, "triple_difference")
+        assert fit.on_one_cluster.any() == (others == 1)
+        assert np.isfinite(fit.headline.std_error[0])

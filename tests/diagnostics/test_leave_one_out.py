@@ -229,3 +229,37 @@ def test_a_unit_whose_name_ends_in_a_full_stop_ends_its_sentence_with_one() -> N
     said = " ".join(leave_one_unit_out(QUESTION.sample(made), "twfe").sentences)
     assert "largest without Acme" in said
     assert ".." not in said
+
+
+def test_without_one_of_two_units_of_an_event_time_there_is_an_estimate_with_the_pooled_variance() -> None:
+    panel = simulated.panel(n=40, cohorts=(6,))
+    first = panel.first_treated["event"].copy()
+    two = np.flatnonzero(np.isnan(first))[:2]
+    first[two] = 3
+    question = Question("y", "event", horizon=4)
+    sample = question.sample(replace(panel, first_treated={"event": first}))
+    found = leave_one_unit_out(sample, "event_study")
+    names = [str(sample.unit_ids[i]) for i in two]
+    alone = found.frame.set_index("without_unit")
+    assert alone["std_error"].notna().all()
+    assert not found["refused"]
+    for unit, name in zip(two, names, strict=True):
+        rest = sample.only(np.arange(sample.n_units) != unit, "without one")
+        expected = find_design("event_study")(rest).headline.effect[0]
+        assert alone.loc[name, "estimate"] == pytest.approx(expected, rel=1e-9)
+    found.plot()
+
+
+def test_a_refit_that_the_design_refuses_is_listed_with_its_reason() -> None:
+    made = simulated.panel(n=50, seed=9)
+    first = np.where(np.arange(50) < 2, np.nan, 6.0)
+    pair = np.arange(2)  # synthetic_did needs two units that are never treated
+    sample = QUESTION.sample(replace(made, first_treated={"event": first}))
+    found = leave_one_unit_out(sample, "synthetic_did", units="all", most=50)
+    assert {label for label, _ in found["refused"]} == set(made.units[pair])
+    assert any("because synthetic_did: it needs two or more units" in s for s in found.sentences)
+    n = len(found.frame)
+    assert len(found["rows"]) == n - 2
+    words = " ".join(found.sentences)
+    assert f"refitted without each of {n} units ({n - 2} of them with an estimate)." in words
+    assert "these units" not in words

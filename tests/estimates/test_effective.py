@@ -285,3 +285,10 @@ def test_a_normal_test_is_warned_of_below_twenty_with_the_size_that_it_has(
     assert f"of {treated + 40} clusters {treated} have treated units" in str(warning)
     assert f"rests on about {effective:.0f};" in str(warning)
     assert f"at least about {size:.0%} of samples" in str(warning)
+
+
+def test_flat_outcomes_leave_no_standard_error_and_the_note_says_so() -> None:
+    panel = simulated.few_treated(np.random.default_rng(1), treated=6)
+    flat = estimate(replace(panel, outcomes={"y": np.zeros(panel.outcomes["y"].shape)}), QUESTION)
+    assert np.isnan(flat.headline.std_error[0])
+    assert "beyond what the design fits, so event_average" in flat.notes[-1]

@@ -788,3 +788,40 @@ def test_labels_of_few_rows_do_not_overlap_above_an_axis_label_of_several_lines(
     figure.draw_without_rendering()
     boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+@pytest.mark.parametrize("style", ["pointrange", "ribbon"])
+def test_effects_without_a_standard_error_are_crosses_and_no_reference(style: Any) -> None:
+    panel = simulated.panel(n=60)
+    path = estimate(panel, QUESTION, "callaway_santanna").aggregate("event")
+    left = path.leave_out
+    none = left._replace(estimable=left.estimable & (path.event_time < 3))
+    path = replace(path, left_out=none, only=None)
+    lacking = ~path.varies & ~path.reference
+    assert lacking.any()
+    figure = path.plot(style=style)
+    lines = {line.get_label(): line for line in axes_of(figure).lines}
+    assert list(lines["no standard error"].get_xdata()) == list(path.event_time[lacking])
+    assert list(lines["reference"].get_xdata()) == [-1]
+    assert legend_of(figure)[-1] == "no standard error"
+
+
+def test_one_cohort_without_a_standard_error_is_not_drawn_among_centuries() -> None:
+    panel = simulated.panel(n=2, cohorts=(4,))
+    first = np.where(np.arange(2) == 0, 2004.0, np.nan)
+    alone = replace(panel, periods=panel.periods + 2000, first_treated={"event": first})
+    average = estimate(alone, QUESTION).aggregate("cohort")
+    assert np.isnan(average.std_error).all()
+    left, right = axes_of(average.plot()).get_xlim()
+    assert 2003 < left < 2004 < right < 2005
+
+
+@pytest.mark.parametrize("design", ["callaway_santanna", "imputation"])
+def test_the_path_of_one_treated_and_one_comparison_unit_is_drawn_without_a_band(design: str) -> None:
+    panel = simulated.panel(n=2)
+    dates = np.array([4.0, np.nan])
+    alone = estimate(replace(panel, first_treated={"event": dates}), QUESTION, design)
+    assert not alone.varies.any()
+    lines = {line.get_label(): line for line in axes_of(alone.plot()).lines}
+    path = alone.aggregate("event")
+    np.testing.assert_allclose(lines["no standard error"].get_ydata(), path.effect[~path.reference])

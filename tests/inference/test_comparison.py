@@ -561,3 +561,9 @@ def test_a_combination_that_does_not_vary_has_no_error_and_no_test() -> None:
             QuestionError, match="a placebo outcome moves exactly as the outcome; leave it out"
         ):
             placebo_outcomes(moved, QUESTION, [name], "callaway_santanna")
+
+
+def test_terms_of_which_none_varies_have_no_joint_distribution() -> None:
+    one = replace(simulated.panel(n=2), first_treated={"event": np.array([5.0, np.nan])})
+    with pytest.raises(QuestionError, match=r"^joint: no term of the estimates has a sampling variance"):
+        joint(estimate(one, Question("y", "event"), "event_study"))

@@ -313,3 +313,14 @@ def test_the_page_says_who_is_left_out_and_what_the_design_notes(tmp_path: Path)
     assert all(" ".join(note.split()) in page for note in found.fit.notes)
     fit = replace(found.fit, remarks=("cohort 4 rests on one unit",))
     assert on_whom(fit)[2] == "Cohort 4 rests on one unit."
+
+
+def test_an_estimate_without_an_interval_has_no_zero_in_it(verdict: Verdict) -> None:
+    sample = verdict.fit.sample
+    keep = np.zeros(sample.n_units, dtype=bool)
+    for side in (sample.ever_treated, ~sample.ever_treated):
+        keep[np.flatnonzero(side)[0]] = True
+    alone = sample.only(keep, "all but one treated and one comparison unit")
+    text = " ".join(conclusion(replace(verdict, fit=verdict.task.row.design(alone), checks=())))
+    assert "without an interval, so that its sign is not established." in text
+    assert not re.search(r"nan|zero in it", text)

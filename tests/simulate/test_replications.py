@@ -351,3 +351,17 @@ def test_a_run_that_is_killed_goes_on_where_it_was_with_the_same_bytes(tmp_path)
     assert same(long_run(killed), long_run(tmp_path / "whole"))
     assert kept.items() <= blocks(killed).items()
     assert len(blocks(killed)) == BLOCKS
+
+
+def test_an_estimate_without_an_error_is_kept_and_counted():
+    sample = process().sample
+    only = np.flatnonzero(sample.first_treated == 6)[:1]
+    never = np.flatnonzero(np.isnan(sample.first_treated))[:1]
+    few = sample.only(np.isin(np.arange(60), [*only, *never]), "one is treated and one is not")
+    of = replace(process(), sample=few, size=process().size[:, : few.n_units])
+    made = run({"one": of}, (TWFE,), repetitions=4)["one"]
+    assert np.isfinite(made.answers[0, :, 0]).all()
+    assert np.isnan(made.answers[0, :, 1:4]).all()
+    ((label, reason, number),) = made.refused
+    assert (label, number) == ("twfe", 4)
+    assert "comparison cluster carry the variance of treatment, so it has no standard error" in reason

@@ -113,7 +113,7 @@ $(PEERS_READY): pyproject.toml
 
 # RAW is a folder with the originals as their publishers have them; data/README.md says how to obtain them.
 assemble: $(READY)
-	$(VENV)/bin/study assemble --raw $(RAW)
+	$(VENV)/bin/study data assemble --raw $(RAW)
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with make PYTHON=python3.12 run"; exit 2; }

@@ -28,7 +28,7 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * KIBIBYTE / 2**30
     files = sum(1 for path in (raw / "paperlists").rglob("*.json*"))
     lists = sum(1 for path in (raw / "top500").iterdir())
-    print(f"study assemble, {files} files of papers, {lists} lists, {runs} runs")
+    print(f"study data assemble, {files} files of papers, {lists} lists, {runs} runs")
     print(f"seconds: median {statistics.median(seconds):.1f}, from {min(seconds):.1f} to {max(seconds):.1f}")
     print(f"peak memory: {peak:.2f} GiB")
 

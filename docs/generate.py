@@ -391,7 +391,9 @@ def commands_page() -> str:
         "# The command line\n\n`study COMMAND --help` prints the same in a terminal. A mistake is one line, "
         "exit code 2, and nothing is written.\n"
     ]
-    for name, command in [("OPTIONS COMMAND", group), *sorted(group.commands.items())]:
+    commands = dict(group.commands)
+    commands |= {f"data {name}": each for name, each in commands.pop("data").commands.items()}
+    for name, command in sorted(commands.items()):
         parts.append(f"## study {name}\n\n{' '.join((command.help or '').split())}\n")
         rows = [
             (_spelled(each), " ".join((getattr(each, "help", "") or "").split()), _default(each))

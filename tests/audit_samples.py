@@ -1,4 +1,4 @@
-"""How the samples of the three audits were drawn; ``study audit`` says what their readers found."""
+"""How the samples of the three audits were drawn; ``study data audit`` says what their readers found."""
 
 from __future__ import annotations
 

@@ -577,7 +577,7 @@ def of_commands(faults: Faults, home: Path, sample: bool) -> None:
             *("simulate", *own, "--design", "twfe", "--reps", 6, "--jobs", 1, "--cache", home / "cache"),
             *("--output", out),
         ],
-        "assemble": ["assemble", "--raw", home / "raw", "--output", out],
+        "assemble": ["data", "assemble", "--raw", home / "raw", "--output", out],
     }
     if not sample:
         write_originals(home / "raw")

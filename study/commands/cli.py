@@ -19,7 +19,7 @@ from study.core import QuestionError, Steps, StudyError, __version__, as_typed, 
 INTERRUPTED = 130
 # What an option or argument that cannot be read raises; typer exports a subclass of it only.
 USAGE_ERROR: Any = typer.BadParameter.__base__
-# What is said of options that other commands have.
+# Messages for options that only other commands have.
 ELSEWHERE = {
     "--engine": "--engine is an option of study estimate, study compare and study table; others need the rows",
     "--treatment": "--treatment names a column in commands that take a plan; that the column of --event is 0/1 is "
@@ -30,8 +30,9 @@ ELSEWHERE = {
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Does compute access cause changes in academic representation in machine-learning research?",
+    help="Difference-in-differences and double machine learning for panel data, and the replication of the paper.",
 )
+data_app = typer.Typer(no_args_is_help=True, help="Build the shipped data from their published sources.")
 
 
 def _version(wanted: bool) -> None:
@@ -40,24 +41,14 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _most(what: str) -> Any:
-    return typer.Option(metavar="NUMBER", help=f"Most {what} of a file that is read.")
-
-
 @app.callback()
 def study(
-    context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, metavar="", help="Print the version."),
     ] = False,
-    max_rows: Annotated[int | None, _most("rows")] = None,
-    max_columns: Annotated[int | None, _most("columns")] = None,
-    max_bytes: Annotated[int | None, _most("bytes, without compression,")] = None,
-    max_cell: Annotated[int | None, _most("characters of a cell")] = None,
 ) -> None:
-    """Begin a command."""
-    limits = {"max_rows": max_rows, "max_columns": max_columns, "max_bytes": max_bytes, "max_cell": max_cell}
-    context.with_resource(core.settings(**{name: most for name, most in limits.items() if most is not None}))
+    """Options before the command."""
 
 
 def designs(
@@ -67,13 +58,16 @@ def designs(
     columns: options.OfColumns,
     panel: Annotated[
         str | None,
-        typer.Option("--for", help="Say which designs can answer on a shipped panel, or a file of your own."),
+        typer.Option(
+            "--for", help="Name of a shipped panel, or your own file: show the designs that fit it."
+        ),
     ] = None,
     format: options.TextOrJson = "text",
 ) -> None:
-    """List the designs, or say of one what it assumes, its options, its references and an example.
+    """List the designs, or show one with its assumptions, options, references and an example.
 
-    For a panel, say which can answer, and what the recorded tournament says of each: study designs --for cvpr.
+    With --for, show which designs fit a panel, with their performance in simulations. Example: study designs --for
+    cvpr.
     """
     from study.designs import all_designs, find_design
 
@@ -106,7 +100,7 @@ def designs(
 
 
 def diagnostics(*, format: options.TextOrJson = "text") -> None:
-    """List the diagnostics of `study diagnose`: what each asks, and what it needs."""
+    """List the diagnostics that study diagnose runs, with their requirements."""
     from study.diagnostics import all_diagnostics
 
     if format == "json":
@@ -136,21 +130,21 @@ def estimate(
     to: options.OfOutput,
     figure: options.OfPlot,
 ) -> None:
-    """Estimate the effect on a shipped panel or on your own long file: for each outcome, by each design.
+    """Estimate an effect on your own panel or a shipped one.
 
-    The design is callaway_santanna where none is named.
+    There is one estimate for each outcome and design. The default design is callaway_santanna.
 
     Parameters
     ----------
     option : list of str, optional
-        Option of the design as NAME=VALUE, for example learner=forest; may be repeated.
+        Option of the design as NAME=VALUE, for example learner=forest. Repeat it for several.
     convention : str
-        Of standard errors: jackknife, pooled, CR0, CR1, CR1_fixest or CR1_areg; of iv and panel_ols also those of
+        Standard errors: jackknife, pooled, CR0, CR1, CR1_fixest or CR1_areg; for iv and panel_ols also those of
         linearmodels, such as twoway.
     level : float
-        Of confidence intervals.
+        Level of confidence intervals.
     terms : str
-        What is shown of an estimate: average (the question's), or a line an event_time, cohort or period.
+        Effects to show: average, or by event_time, cohort or period.
     """
     from study.designs import estimate as run_design
     from study.designs import find_design
@@ -203,20 +197,20 @@ def compare(
     to: options.OfOutput,
     figure: options.OfPlot,
 ) -> None:
-    """Set designs beside one another on the same question, and test whether they agree.
+    """Estimate an effect by several designs and test whether their estimates are equal.
 
-    All designs that draw nothing at random where none is named.
+    The default is every design without random draws.
 
     Parameters
     ----------
     force : bool
-        Compare also estimates of unlike estimand, scale or window.
+        Compare estimates even if their estimands, scales or windows differ.
     draws : int
-        Draws of the test that the designs agree.
+        Number of bootstrap draws for the test that the designs agree.
     seed : int
-        Seed of whatever is drawn at random.
+        Seed of the random draws.
     level : float
-        Of confidence intervals.
+        Level of confidence intervals.
     """
     from study.designs import find_design
 
@@ -258,14 +252,16 @@ def diagnose(
     workers: options.OfWorkers,
     cache: options.Cache = None,
 ) -> None:
-    """Say what a design assumes, what the data say against it, and what would overturn the sign; draw the figures.
+    """Report the assumptions of a design, the evidence against them and the robustness of the sign.
+
+    The figures and tables are written to files.
 
     Parameters
     ----------
     question : str
-        EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label in the plan; the plan's first if not given.
+        Question of the plan, as EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE. Default: the first question.
     output : Path, optional
-        Folder of figures and tables, instead of build/diagnose beside the plan.
+        Folder for figures and tables. Default: build/diagnose of the plan.
     """
 
     chosen = columns.plan(panel, plan)
@@ -296,29 +292,29 @@ def heterogeneity(
     cache: options.Cache = None,
     output: Path | None = None,
 ) -> None:
-    """Say for which groups and units the effect is larger, and to whom grants should go; draw the figures.
+    """Estimate how the effect differs across groups and units, and which units should receive grants.
 
-    Units are described by the question's covariates, or by their outcome in the first period if it has none.
+    Units are described by the question's covariates, or by their first outcome if there are none. The figures and
+    tables are written to files.
 
     Parameters
     ----------
     question : str
-        EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label in the plan; on the scale level where none
-        is named, for papers are what grants are counted in.
+        Question of the plan, as EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE. Default: the first question, on the scale
+        level.
     by : list of str, optional
-        Attribute, covariate (in thirds) or rule such as country=US that makes groups; several with commas, or
-        repeat the option. The plan's strata, the region, the country with most treated units and the
-        question's last covariate where none is named.
+        Groups: an attribute, a covariate (in thirds) or a rule such as country=US. Separate several with commas.
+        Default: the plan's strata, the region, the country with most treated units and the last covariate.
     prior : str, optional
-        Covariate that says how large a unit was; the question's last number if none is named.
+        Covariate that measures the size of a unit before treatment. Default: the question's last numeric covariate.
     grants : int, optional
-        Grants to allocate; as many as units were treated if none is given.
+        Number of grants to allocate. Default: the number of treated units.
     learner : str
-        Learner of changes and propensities.
+        Learner of the outcome regression and the propensity score.
     repetitions : int
-        Times the folds are drawn.
+        Number of random splits into folds.
     output : Path, optional
-        Folder of figures and tables, instead of build/heterogeneity beside the plan.
+        Folder for figures and tables. Default: build/heterogeneity of the plan.
     """
     from study.heterogeneity.page import report as report_on
     from study.heterogeneity.page import usual_groupings
@@ -353,14 +349,14 @@ def heterogeneity(
 
 
 def assemble(*, raw: Path, output: Path = Path("data")) -> None:
-    """Make the panels, events and crosswalks from the published originals.
+    """Build the panels, events and crosswalks from the downloaded sources.
 
     Parameters
     ----------
     raw : Path
-        Folder with the originals; see data/README.md.
+        Folder with the downloaded sources.
     output : Path
-        Folder to write the panels into.
+        Folder for the panels.
     """
     from study.data.assemble.build import assemble as make
 
@@ -371,39 +367,21 @@ def assemble(*, raw: Path, output: Path = Path("data")) -> None:
 
 
 def audit() -> None:
-    """Print what the audits of matching, cluster grants, topics and machines found, from the verdicts that ship."""
+    """Print the accuracy of affiliation matching, cluster grants, topics and machines, from hand-checked samples."""
     from study.data.audits import results
 
     typer.echo(results())
 
 
-def facts(*, vintage: str = "2023-12", threshold: str = "seed", format: str = "text") -> None:
-    """Print the seed paper's facts, recomputed beside the published values, and what cannot be recomputed.
-
-    Parameters
-    ----------
-    vintage : str
-        Month of Epoch's table of models: 2023-12 or 2025-11.
-    threshold : str
-        Which models of known compute are large-scale: seed (the seed paper's criteria), known (any criterion), all,
-        topN (the N percent of most compute of each year), 1eN (at least 1eN FLOP).
-    format : str
-        text, latex, html or md.
-    """
-    from study.paper.exhibits.facts import printed
-
-    typer.echo(printed(vintage, threshold, format), nl=False)
-
-
 def validate(file: Path, *, columns: options.OfColumns) -> None:
-    """Say whether a file is fit to be a panel, and what it holds or every row that breaks a rule; exit with 1 if not.
+    """Check whether a file can be used as a panel, and list the rows with errors.
 
-    Columns that are not named are taken from their own names as far as these are certain.
+    Roles of columns that are not named follow from the column names. Exit code 1: the file has errors.
 
     Parameters
     ----------
     file : Path
-        A file of a long table, one row a unit and period: CSV, Parquet, Feather, Stata or Excel.
+        File in long format, one row per unit and period: CSV, Parquet, Feather, Stata or Excel.
     """
     text, fit = panels.verdict(file, columns.roles, **columns.how)
     typer.echo(options.as_options(text, ["period", "never"]))
@@ -412,14 +390,14 @@ def validate(file: Path, *, columns: options.OfColumns) -> None:
 
 
 def init(file: Path, *, columns: options.OfColumns, output: Path | None = None) -> None:
-    """Write a commented plan for your own panel, for study run, study diagnose and study heterogeneity to take.
+    """Write a commented plan for your own panel, to use with study run, diagnose and heterogeneity.
 
     Parameters
     ----------
     file : Path
-        A file of a long table, one row a unit and period, as study validate reads it.
+        File in long format, one row per unit and period: CSV, Parquet, Feather, Stata or Excel.
     output : Path, optional
-        File to write; study.toml beside the panel if not given. One that is there is not overwritten.
+        File to write, which must not exist. Default: study.toml in the folder of the panel.
     """
     path = output or file.parent / "study.toml"
     if path.exists():
@@ -430,14 +408,16 @@ def init(file: Path, *, columns: options.OfColumns, output: Path | None = None) 
 
 
 def fetch(sources: list[str] | None = None, *, raw: Path | None = None) -> None:
-    """Download the published originals; what is there is kept, and an interrupted download goes on.
+    """Download the published sources.
+
+    Existing files are kept, and interrupted downloads resume.
 
     Parameters
     ----------
     sources : list of str, optional
-        Names of sources; those that assemble reads where none are named.
+        Names of sources. Default: those that study data assemble reads.
     raw : Path, optional
-        Folder of originals; a folder of the user's cache if not given.
+        Folder for the downloaded sources. Default: a folder in the user's cache.
     """
     from study.data import sources as published
 
@@ -449,7 +429,7 @@ def fetch(sources: list[str] | None = None, *, raw: Path | None = None) -> None:
     for result in results:
         typer.echo(f"{result.source}: {result.error or f'{len(result.files)} files'}")
     typed = quote(as_typed(folder))
-    typer.echo(f"Originals are in {typed}; make the panels with: study assemble --raw {typed}")
+    typer.echo(f"Originals are in {typed}; make the panels with: study data assemble --raw {typed}")
     if any(result.error for result in results):
         raise typer.Exit(2)
 
@@ -461,22 +441,22 @@ def outcomes(
     topic: list[str] | None = None,
     memory: str = "2GB",
 ) -> None:
-    """Count papers by university, year and topic in the OpenAlex works that were fetched, as a long CSV file.
+    """Count papers by university, year and topic in OpenAlex, as a CSV file in long format.
 
-    Its columns are outcomes by ror and year, for a panel of one's own; data/README.md says what counts as what.
+    The works come from study data fetch openalex. The columns are outcomes by ROR identifier and year, for your own
+    panel.
 
     Parameters
     ----------
     raw : Path, optional
-        Folder of originals, with the works that study fetch openalex has put there; that of the user's cache if not
-        given.
+        Folder with the downloaded sources. Default: a folder in the user's cache.
     output : Path
         File to write.
     topic : list of str, optional
-        Topic (T10320), subfield (subfields/1702), field (fields/17) or venue (S4306400194) that gets rows of its own;
-        several with commas, or repeat the option. Computer vision and machine learning if not given.
+        Topic (T10320), subfield (subfields/1702), field (fields/17) or venue (S4306400194) to count. Separate several
+        with commas. Default: computer vision and machine learning.
     memory : str
-        What may be held in memory before it spills to disk.
+        Memory limit; beyond it, temporary files are used.
     """
     from study.data.sources import openalex
 
@@ -506,13 +486,21 @@ def _write(output: Path | None, usual: Path, files: dict[str, bytes], page: str,
     typer.echo(f"\n{len(written)} files written to {as_typed(folder)}: {what}.")
 
 
-of_panels = (
-    *(designs, diagnostics, estimate, compare, diagnose, heterogeneity),
-    *(paper_commands.table, simulate_command.simulate),
-)
-of_data = (assemble, audit, facts, validate, init, fetch, outcomes)
-for command in (*paper_commands.COMMANDS, *of_panels, *of_data):
-    app.command()(options.spread(command))
+COMMANDS = {
+    "Estimates": (
+        *(estimate, compare, paper_commands.table, diagnose, heterogeneity),
+        simulate_command.simulate,
+    ),
+    "Designs": (designs, diagnostics),
+    "Your own panel": (validate, init),
+    "Paper": paper_commands.COMMANDS,
+}
+for panel_of_help, commands in COMMANDS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel_of_help)(options.spread(command))
+for command in (fetch, assemble, audit, outcomes):
+    data_app.command()(options.spread(command))
+app.add_typer(data_app, name="data", rich_help_panel="Paper")
 
 
 def main() -> None:

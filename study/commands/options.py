@@ -1,4 +1,4 @@
-"""Options that commands share, as what they ask of which panel, or of which engine, with their help."""
+"""Options that several commands share, with their help texts and their panels in the help."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import tomllib
 from collections import ChainMap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from copy import copy
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
 from shlex import quote
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
@@ -99,39 +100,39 @@ def _design_names(incomplete: str) -> list[str]:
 
 def _several(text: str, *flags: str, **more: Any) -> Any:
     """Return an option that takes several names."""
-    text += "; several with commas, or repeat the option."
-    return typer.Option(*flags, **more, callback=_names, help=text)
+    return typer.Option(*flags, **more, callback=_names, help=f"{text} Separate several with commas.")
 
 
-EVENT = typer.Option(help="Event: a column of first treated periods, or of 0/1 treatment.")
-Scale = Annotated[str, typer.Option(help="level, log1p or proportional.")]
-_COMMA = """(a name with a comma in quotes of its own: '"a,b"')"""
-_OUTCOME = _several(f"Outcome column {_COMMA}", "--outcome", "--outcomes")
+EVENT = typer.Option(help="Event column: first treated period, or 0/1 treatment with --binary.")
+_SCALE = "Scale of the effect: level, log1p or proportional."
+Scale = Annotated[str, typer.Option(help=_SCALE)]
+_COMMA = """Quote a name that contains a comma: '"a,b"'."""
+_OUTCOME = _several(f"Outcome column. {_COMMA}", "--outcome", "--outcomes")
 Outcome = Annotated[list[str], _OUTCOME]
 Outcomes = Annotated[list[str] | None, _OUTCOME]
 Covariates = Annotated[
     list[str] | None,
-    _several(f"Covariate column, of numbers or labels {_COMMA}", "--covariate", "--covariates"),
+    _several(f"Covariate column, numeric or categorical. {_COMMA}", "--covariate", "--covariates"),
 ]
 Designs = Annotated[
     list[str] | None,
-    _several("Design, see study designs", "--design", "--designs", autocompletion=_design_names),
+    _several("Name of a design; see study designs.", "--design", "--designs", autocompletion=_design_names),
 ]
-NameOfDesign = Annotated[str | None, typer.Argument(help="One design.", autocompletion=_design_names)]
-TextOrJson = Annotated[str, typer.Option("--format", callback=_text_or_json, help="text or json.")]
-Scales = Annotated[list[str] | None, _several("level, log1p or proportional", "--scale", "--scales")]
+NameOfDesign = Annotated[str | None, typer.Argument(help="Name of a design.", autocompletion=_design_names)]
+TextOrJson = Annotated[str, typer.Option("--format", callback=_text_or_json, help="Format: text or json.")]
+Scales = Annotated[list[str] | None, _several(_SCALE, "--scale", "--scales")]
 _PLAN = (
-    "What to estimate; its folder takes the files that are written. If there is none here, the paper's as it ships, "
-    "whose files go to ./paper."
+    "Plan of the analysis (TOML). Results are written to its folder. Default without such a file: the shipped plan of "
+    "the paper, with results in ./paper."
 )
 Plan = Annotated[Path, typer.Option(callback=plan_of, help=_PLAN)]
 EitherPlan = Annotated[Path | None, typer.Option(help=_PLAN)]
-Design = Annotated[str | None, typer.Option(help="Another design in the headline's place.")]
+Design = Annotated[str | None, typer.Option(help="Design to use instead of the plan's headline design.")]
 Cache = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of finished estimates and fits, from which an interrupted run goes on. If not given, build/cache "
-        "where the plan is; without a plan, the user's cache."
+        help="Cache folder; an interrupted run resumes from it. Default: build/cache of the plan, or the user's cache "
+        "without a plan."
     ),
 ]
 
@@ -143,19 +144,19 @@ class OfFile:
     Attributes
     ----------
     unit : str
-        Unit column of a file.
+        Unit column of the file.
     time : str
-        Period column of a file.
+        Period column of the file.
     group_column : str, optional
-        Column of groups within units, where a row is of a unit, group and period.
+        Group column, for a file with one row per unit, group and period.
     period : str, optional
-        What periods are counted in where they are no consecutive whole numbers: year, quarter, month, week or day of
-        dates, or rank of whatever has an order.
+        Time unit of dates: year, quarter, month, week or day; rank for any other ordered values. Not needed for
+        consecutive integers.
     never : str, optional
-        What stands for never treated among event dates, besides an empty cell, 0 and Inf.
+        Value of never-treated units in event columns, in addition to empty, 0 and Inf.
     ambiguous : str
-        Of 0/1 treatment, units whose treatment is not observed when it may have started: drop, or date them by the
-        earliest or latest possible period.
+        Units whose 0/1 treatment is missing when it may have started: drop, or use the earliest or latest possible
+        period.
     """
 
     unit: str = ""
@@ -168,18 +169,18 @@ class OfFile:
 
 @dataclass(frozen=True)
 class OfColumns(OfFile):
-    """What the columns of a file of one's own are for; those that are not named are taken from their own names.
+    """Roles of the columns of the user's file; roles that are not named follow from the column names.
 
     Attributes
     ----------
     first_treated : list of str, optional
-        Column of first treated periods; several with commas, or repeat the option.
+        Column with the first treated period. Separate several with commas.
     treatment : list of str, optional
-        Column of 0/1 treatment; several with commas, or repeat the option.
+        Column with 0/1 treatment. Separate several with commas.
     doses : list of str, optional
-        Column with the amount of treatment by period; several with commas, or repeat the option.
+        Column with the amount of treatment by period. Separate several with commas.
     attribute : list of str, optional
-        Label column; several with commas, or repeat the option.
+        Column with a time-constant label, such as the country. Separate several with commas.
     """
 
     outcome: Outcomes = None
@@ -191,14 +192,14 @@ class OfColumns(OfFile):
 
     @property
     def roles(self) -> dict[str, Any]:
-        """The columns that are named, by role."""
+        """The named columns, by role."""
         named = ARGUMENTS | {"group": "group_column"}
         roles = {role.name: getattr(self, named.get(role.name, role.name)) for role in fields(panels.Roles)}
         return {role: columns for role, columns in roles.items() if columns}
 
     @property
     def how(self) -> dict[str, Any]:
-        """How its periods are read."""
+        """Options for reading periods that differ from their defaults."""
         how = {name: getattr(self, name) for name in ("period", "never", "ambiguous")}
         return {name: value for name, value in how.items() if value != getattr(type(self), name)}
 
@@ -224,16 +225,16 @@ class OfColumns(OfFile):
 
 @dataclass(frozen=True)
 class OfWorkers:
-    """Where work is done: in processes of this machine, or by a cluster.
+    """Execution settings: number of worker processes, and the cluster.
 
     Attributes
     ----------
     jobs : int
-        Processes; -1 is all cores. Results do not depend on it.
+        Number of worker processes; -1 uses all cores. Results do not depend on it.
     backend : str
-        loky, processes of this machine, or dask, the workers of the cluster at --address.
+        Backend of the workers: loky (this machine) or dask (the cluster at --address).
     address : str, optional
-        Of the scheduler of a dask cluster, for example tcp://10.0.0.1:8786.
+        Address of the dask scheduler, for example tcp://10.0.0.1:8786.
     """
 
     jobs: int = -1
@@ -241,7 +242,7 @@ class OfWorkers:
     address: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a number of processes that nothing could be done in."""
+        """Raise if the number of worker processes is invalid."""
         core.check("settings", {"jobs": int}, {"jobs": self.jobs})
 
     def settings(self, **more: Any) -> AbstractContextManager[Any]:
@@ -265,7 +266,7 @@ class OfWorkers:
 OwnPanel = Annotated[
     Path | None,
     typer.Option(
-        help="Instead of a plan, a file of your own panel, asked as the plan of study init would ask it."
+        help="File of your own panel, instead of a plan. The analysis is that of the plan that study init writes."
     ),
 ]
 
@@ -276,24 +277,24 @@ OF_FILE = tuple(field.name for field in fields(OfFile))
 
 @dataclass(frozen=True)
 class OfPanel(OfFile):
-    """Which panel a command reads, and which of its columns.
+    """The panel and its columns.
 
     Attributes
     ----------
     panel : str
-        A shipped panel's name, or a file of a long table: CSV, Parquet, Feather, Stata or Excel.
+        Name of a shipped panel, or a file in long format: CSV, Parquet, Feather, Stata or Excel.
     binary : bool
-        The event column is 0/1 by period.
+        The event column is a 0/1 treatment by period.
     levels : bool
         The event column is an amount of treatment by period.
     cluster : str, optional
-        Column to cluster by; the unit where none is given.
+        Cluster column. Default: the unit.
     instrument : list of str, optional
-        Covariate column that moves units into treatment; several with commas, or repeat the option.
+        Instrument for treatment, a covariate column. Separate several with commas.
     dose : str, optional
-        Column with the amount of treatment, which is taken in the first treated period.
+        Column with the amount of treatment, measured in the first treated period.
     group : str, optional
-        A rule, such as field=ml, for the units that treatment is for; the others are the third difference.
+        Units eligible for treatment, as a rule such as field=ml; the others are the third difference.
     """
 
     unit: str = "unit"
@@ -328,34 +329,35 @@ class OfPanel(OfFile):
 
 @dataclass(frozen=True)
 class OfQuestion:
-    """What a command asks of a panel, beside outcome, event and scale.
+    """The question, without outcome, event and scale.
 
     Attributes
     ----------
     population : str
-        all, a population of the panel, or a rule such as country=US and tier!=1 paper.
+        Units in the sample: all, a population of the panel, or a rule such as country=US and tier!=1 paper.
     comparison : str
-        not_yet_treated or never_treated.
+        Comparison group: not_yet_treated or never_treated.
     base : str
-        universal or varying.
+        Base period of pre-treatment effects: universal or varying.
     missing : str
-        pairs, balanced or cells.
+        Missing outcomes: pairs uses differences with both periods observed, balanced only units without gaps, cells
+        every observed cell.
     anticipation : int
-        Periods of anticipation.
+        Number of periods of anticipation.
     lag : int
-        Periods by which the event is moved later.
+        Number of periods by which the event is moved later.
     horizon : int, optional
-        Last event time in the average; the last that is observed where none is given.
+        Last event time in the average. Default: the last one observed.
     balance : int, optional
-        Effects by event time of the cohorts that are seen up to this one only.
+        Last event time of a balanced event study: only cohorts with effects at every event time from 0 to this one.
     min_cohort_size : int
-        Smaller cohorts are dropped and counted.
+        Minimum number of units in a cohort; smaller cohorts are dropped.
     cohort_width : int
-        Adoption periods pooled into one cohort.
+        Number of adoption periods pooled into one cohort.
     weights : str, optional
-        Covariate column whose first observed value weights the units.
+        Covariate column with the weights of units, from the first observed period.
     average : str
-        The headline: event_average, treated_average, cohort_average or calendar_average.
+        Average effect to report: event_average, treated_average, cohort_average or calendar_average.
     """
 
     population: str = "all"
@@ -372,7 +374,7 @@ class OfQuestion:
     average: str = "event_average"
 
     def read(self, outcome: str, event: str, scale: str, source: OfPanel) -> panels.Question:
-        """Return the question that the options of a command ask."""
+        """Return the question that the options specify."""
         named = {"outcome": outcome, "event": event, "scale": scale, "cluster": source.cluster}
         moved = {"covariates": tuple(source.covariate or ()), "dose": source.dose, "group": source.group}
         moved["instrument"] = tuple(source.instrument) if source.instrument else None
@@ -381,19 +383,19 @@ class OfQuestion:
 
 @dataclass(frozen=True)
 class OfPlot:
-    """The figure of an answer.
+    """The figure of the estimates.
 
     Attributes
     ----------
     plot : Path, optional
         File of the figure: .pdf, .png or .svg.
     title : str, optional
-        Heading of the figure.
+        Title of the figure.
     label : list of str, optional
-        What an outcome, event, design, cluster, covariate or scale is called, as NAME=WORDS, for example papers="Papers
-        a year"; also unit and units. May be repeated.
+        Label of an outcome, event, design, cluster, covariate or scale, or of unit and units, as NAME=WORDS, for
+        example papers="Papers a year". Repeat the option for several.
     window : tuple of int, optional
-        First and last event time on the figure, for example -4 6; without it study compare draws averages.
+        First and last event time in the figure, for example -4 6. Default of study compare: averages only.
     """
 
     plot: Path | None = None
@@ -431,17 +433,17 @@ class OfPlot:
 
 @dataclass(frozen=True)
 class OfOutput:
-    """Where an answer goes, and how it is written.
+    """File and format of the estimates.
 
     Attributes
     ----------
     output : Path, optional
-        File to write, instead of printing; its ending (.txt, .tex, .html, .md, .csv, .json) says the format.
+        File to write instead of printing: .txt, .tex, .html, .md, .csv or .json.
     format : str, optional
-        text, latex, html, md, csv or json; text if neither this nor --output says it. Effects on the scale proportional
-        are in percent, and in csv and json shares.
+        Format: text, latex, html, md, csv or json. Default: the format of --output, or text. Proportional effects are
+        in percent, and in csv and json as shares.
     latex : bool
-        As --format latex.
+        Short form of --format latex.
     """
 
     output: Path | None = None
@@ -511,12 +513,41 @@ def refusals_as_options(comparison: inference.Comparison) -> inference.Compariso
     return replace(comparison, refusals=refusals)
 
 
-# Options that stand first and last in every command, in this order.
-FIRST = ("plan", "panel", "unit", "time", "outcome", "event")
-LAST = (
-    "engine", "memory_limit", "temp", "limit", "jobs", "backend", "address", "cache", "output", "format", "latex",
-    "standalone", "plot", "title", "label", "window",
-)  # fmt: skip
+# Panels of the help with their options, in the order of every command's help.
+HELP_PANELS = {
+    "Data": (
+        "plan", "panel", "unit", "time", "group_column", "first_treated", "treatment", "doses", "attribute", "binary",
+        "levels", "period", "never", "ambiguous", "raw", "topic",
+    ),
+    "Question": (
+        "outcome", "event", "scale", "covariate", "instrument", "dose", "group", "population", "comparison", "base",
+        "missing", "anticipation", "lag", "horizon", "balance", "min_cohort_size", "cohort_width", "weights", "average",
+        "by", "prior", "grants", "dial", "violations",
+    ),
+    "Inference": (
+        "design", "designs", "option", "learner", "repetitions", "convention", "vcov", "cluster", "level", "draws",
+        "reps", "slow_reps", "seed", "force",
+    ),
+    "Output": (
+        "only", "record", "terms", "columns", "stars", "star_levels", "digits", "mde", "notes", "output", "format",
+        "latex", "standalone", "plot", "title", "label", "window",
+    ),
+    "Execution": (
+        "jobs", "backend", "address", "cache", "engine", "memory_limit", "memory", "temp", "limit",
+    ),
+}  # fmt: skip
+PANEL_OF = {name: panel for panel, names in HELP_PANELS.items() for name in names}
+PLACES = list(PANEL_OF)
+# Values of options as the help shows them.
+METAVARS: dict[Any, str] = {
+    bool: "",
+    int: "NUMBER",
+    float: "NUMBER",
+    str: "TEXT",
+    Path: "PATH",
+    list[str]: "TEXT",
+    tuple[int, int]: "FIRST LAST",
+}
 
 
 def flag(name: str) -> str:
@@ -525,19 +556,15 @@ def flag(name: str) -> str:
 
 
 def _place(parameter: inspect.Parameter) -> int:
-    """Return where a parameter stands among a command's: arguments, then options first, in between and last."""
-    if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-        return -1
-    if parameter.name in FIRST:
-        return FIRST.index(parameter.name)
-    return len(FIRST) + (1 + LAST.index(parameter.name) if parameter.name in LAST else 0)
+    """Return the place of a parameter in the help: arguments first, then options by panel."""
+    return PLACES.index(parameter.name) if parameter.kind is inspect.Parameter.KEYWORD_ONLY else -1
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:
-    """Make a function a command, whose options' help is what its docstring says of them.
+    """Make a function a command, with the texts of its docstring as help and its options in panels.
 
-    Each field of its dataclasses of options is an option of it. Parameters by keyword alone are options, others are
-    arguments; one that commands share brings its help with its type.
+    Every field of a dataclass of options becomes an option. Keyword-only parameters are options, others are arguments.
+    The type of a shared option carries its help.
     """
     own = inspect.signature(command, eval_str=True)
     beginning, help_of = described(command)
@@ -565,13 +592,13 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
         except StudyError as error:
             raise type(error)(as_options(str(error), [parameter.name for parameter in parameters])) from error
 
-    called.__doc__ = beginning
+    called.__doc__ = "\n\n".join(" ".join(each.split()) for each in beginning.split("\n\n"))
     called.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # which typer reads
     return called
 
 
 def described(documented: Any) -> tuple[str, dict[str, str]]:
-    """Return what a docstring says before its list of parameters or attributes, and of each of these."""
+    """Return the beginning of a docstring, and the texts of its parameters or attributes by name."""
     text = inspect.getdoc(documented) or ""
     beginning, *entries = re.split(r"\n\n(?:Parameters|Attributes)\n-+\n", text, maxsplit=1)
     texts = re.findall(r"^([\w, ]+) : .*\n((?: +.*\n?)+)", "".join(entries), re.MULTILINE)
@@ -579,16 +606,25 @@ def described(documented: Any) -> tuple[str, dict[str, str]]:
 
 
 def _with_help(parameter: inspect.Parameter, texts: Mapping[str, str]) -> inspect.Parameter:
-    """Return a parameter as typer reads it, with its text as its help where there is one."""
+    """Return a parameter with its help and its panel, as typer reads them."""
     name, kind = parameter.name, parameter.annotation
-    if name not in texts:
+    is_option = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    if get_origin(kind) is Annotated:
+        kind, shared = get_args(kind)
+        info = copy(shared)
+    elif name in texts:
+        make: Any = typer.Option if is_option else typer.Argument
+        flags = [flag(name)] if kind is bool else []
+        # An option of a design may have a list for its value, and words may have commas.
+        with_commas = kind == list[str] | None and name not in ("option", "label")
+        several = {"callback": _names} if with_commas else {}
+        info = make(*flags, **several, help=texts[name])
+    else:
         return parameter
-    make: Any = typer.Option if parameter.kind is inspect.Parameter.KEYWORD_ONLY else typer.Argument
-    flags = [flag(name)] if kind is bool else []
-    # An option of a design may have a list for its value, and words may have commas.
-    with_commas = kind == list[str] | None and name not in ("option", "label")
-    several = {"callback": _names} if with_commas else {}
-    return parameter.replace(annotation=Annotated[kind, make(*flags, **several, help=texts[name])])
+    if is_option:
+        info.rich_help_panel = PANEL_OF[name]
+        info.metavar = next((text for of, text in METAVARS.items() if kind in (of, of | None)), None)
+    return parameter.replace(annotation=Annotated[kind, info])
 
 
 def refuse_given(context: typer.Context, refused: Collection[str], who: str, why: str) -> None:
@@ -649,21 +685,20 @@ def read_options(given: Sequence[str] | None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class OfEngine:
-    """What reads a panel that is larger than memory.
+    """Engine for panels that are larger than memory.
 
     Attributes
     ----------
     engine : str, optional
-        duckdb, for a panel larger than memory: --panel is then a Parquet file, a folder of them or a pattern such as
-        "data/*.parquet". Spark is for study.LargePanel, in Python.
+        Engine for a panel larger than memory: duckdb. --panel is then a Parquet file, a folder of them or a pattern
+        such as "data/*.parquet". For Spark use study.LargePanel in Python.
     memory_limit : str
-        What the engine may hold in memory before it goes on in files.
+        Memory limit of the engine; beyond it, the engine uses temporary files.
     temp : Path, optional
-        Folder in which the engine has a scratch folder, which may need twice the space of the Parquet files; the
-        system's if not given.
+        Folder for temporary files, up to twice the size of the Parquet files. Default: that of the system.
     limit : int
-        Most strata that the engine adds units up by: those of one event date, pattern of missing cells, weight,
-        covariates and cluster.
+        Maximum number of strata. A stratum has one event date, pattern of missing cells, weight, cluster and set of
+        covariate values.
     """
 
     engine: str | None = None

@@ -1,4 +1,4 @@
-"""The commands about the paper: make it, check it, compile it, trace its numbers, and tables of designs by outcomes."""
+"""Commands of the paper (run, check, paper, trace), and tables of designs by outcomes."""
 
 from __future__ import annotations
 
@@ -30,23 +30,30 @@ def run(
     panel: options.OwnPanel = None,
     columns: options.OfColumns,
     design: options.Design = None,
+    only: list[str] | None = None,
     workers: options.OfWorkers,
     output: Path | None = None,
     cache: options.Cache = None,
 ) -> None:
-    """Produce every table, figure and number of the paper, the record of all estimates, and build/report.html.
+    """Estimate everything in a plan and write the tables, figures, numbers and report.
 
-    In the plan's own folder its Markdown texts get the values of the numbers that they cite. If a text cites a number
-    that there is not, all is written and the command exits with 1.
+    The report is build/report.html. Markdown texts in the plan's folder are updated with the numbers they cite. Exit
+    code 1: a text cites a number that does not exist.
 
     Parameters
     ----------
+    only : list of str, optional
+        Exhibits to print, such as facts, instead of writing all of them. Separate several with commas. With --output,
+        their tables and figures are also written.
     output : Path, optional
-        Folder to write everything into, with the paper's texts, instead of the plan's own and build; for --panel,
-        instead of build/run/ and the panel's name. Another plan that is there is not written over.
+        Folder for all files, including the texts. Default: the plan's folder and build, or build/run and the name of
+        the panel with --panel.
     """
 
     chosen = columns.plan(panel, plan).under(design)
+    if only:
+        _print_exhibits(chosen, only, workers, output, cache or core.folder_of(None if panel else plan))
+        return
     files: dict[str, bytes] = {}
     if panel is not None:
         output = output or Path("build", "run", panel.name.split(".")[0])
@@ -90,15 +97,36 @@ def run(
         raise typer.Exit(1)
 
 
-def check(
-    plan: options.Plan = options.DEFAULT_PLAN, design: options.Design = None, *, workers: options.OfWorkers
+def _print_exhibits(
+    plan: papers.Plan, names: list[str], workers: options.OfWorkers, output: Path | None, cache: Path
 ) -> None:
-    """Compare a fresh run with the recorded estimates, cell by cell; exit with 1 where they differ.
+    """Print the findings and tables of some exhibits; write their tables and figures to a folder, if there is one."""
+    core.refuse_unknown("exhibit", names, plan.exhibits, "--only")
+    if output is not None:
+        core.refuse_unwritable(output)
+    chosen = replace(plan, exhibits=tuple(names))
+    loaded, results = papers.run.load(chosen), {}
+    with workers.settings(), progress_bar() as progress:
+        step = Steps(progress, None)
+        if any(
+            papers.find_exhibit(name).section != papers.Part.FACTS for name in names
+        ):  # facts need no estimates
+            results = papers.run.run(chosen, loaded, jobs=workers.jobs, progress=step, cache=cache)
+        outputs = papers.run.exhibit(chosen, loaded, results, jobs=workers.jobs, progress=step, cache=cache)
+    for exhibit, shown in outputs.every_exhibit:
+        typer.echo("\n\n".join([core.section(exhibit.title, shown.sentences), *map(str, shown.tables), ""]))
+    if output is not None:
+        options.list_written(core.write_all(output, outputs.exhibit_files))
 
-    Allowed are two draws where a p-value counts draws, a twentieth of a standard error for learners, and elsewhere one
-    in a million of the larger of an estimate and its standard error.
+
+def check(
+    *, plan: options.Plan = options.DEFAULT_PLAN, design: options.Design = None, workers: options.OfWorkers
+) -> None:
+    """Estimate everything in a plan again and compare with the recorded estimates.
+
+    Tolerances: two draws for p-values from random draws, 0.05 standard errors for machine learners, otherwise one
+    millionth of the estimate or its standard error, whichever is larger. Exit code 1: an estimate differs.
     """
-
     chosen = papers.read_plan(plan).under(design)
     recorded = papers.record.read_record(plan.resolve().parent / "estimates.csv")
     panel = papers.run.load(chosen)
@@ -114,24 +142,23 @@ def check(
     typer.echo(f"All {len(recorded)} recorded estimates agree with the fresh run.")
 
 
-def paper(plan: options.Plan = options.DEFAULT_PLAN) -> None:
-    """Compile the PDFs of the paper, main.tex, and of its appendix, appendix.tex, from what `study run` wrote."""
+def paper(*, plan: options.Plan = options.DEFAULT_PLAN) -> None:
+    """Compile main.tex and appendix.tex into PDFs, after study run."""
     papers.check_exists(plan)
     options.list_written(report.compile_paper(options.folder_of_paper(plan)))
 
 
 def trace(address: str | None = None, *, plan: options.Plan = options.DEFAULT_PLAN) -> None:
-    """Say where a number of the paper comes from: question, design, options, panel checksum, seed, command.
+    """Show where a number in the paper comes from: question, design, options, data checksum, seed and command.
 
-    It exits with 1 where the file of a panel is no longer what numbers were made from.
+    Exit code 1: a data file has changed since the numbers were computed.
 
     Parameters
     ----------
     address : str, optional
-        As the text cites it: main/papers/proportional/headline/estimate. Without one, every sentence of the texts in
-        LaTeX that cites numbers is printed with their values, their addresses and the exhibits that make them.
+        Address of a number in the text, such as main/papers/proportional/headline/estimate. Default: every sentence of
+        the LaTeX texts that cites numbers, with their values, addresses and exhibits.
     """
-
     papers.check_exists(plan)
     # Those of a run here, or those that are recorded with the plan.
     folders = [options.folder_of_paper(plan), plan.resolve().parent]
@@ -200,46 +227,46 @@ def table(
     workers: options.OfWorkers,
     cache: options.Cache = None,
 ) -> None:
-    """Make a table of designs by outcomes, for questions of the plan or for your own panel.
+    """Make a table of estimates by design and outcome, for questions of the plan or your own panel.
 
-    For questions of the plan: study table main/papers main/papers_academic_only/log1p. For a panel: study table
+    For questions of the plan: study table main/papers main/papers_academic_only/log1p. For your own panel: study table
     --panel my.csv --unit lab --time year --outcome papers --event first_cluster --designs twfe,imputation.
 
-    If no design is named, those of the plan; for a panel, all that draw nothing at random.
+    The default designs are those of the plan; for your own panel, every design without random draws.
 
     Parameters
     ----------
     question : list of str, optional
-        Questions of the plan: EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label; what is left out is
-        the plan's first. Outcomes are columns, scales panels, each outcome on each scale; an event is a table.
+        Questions of the plan, as EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE. Missing parts are the first of the plan.
+        There is one table per event, with outcomes as columns and scales as panels.
     draws : int, optional
-        Draws of the test that the designs agree.
+        Number of bootstrap draws for the test that the designs agree.
     seed : int, optional
-        Seed of whatever is drawn at random.
+        Seed of the random draws.
     columns : str
-        What stands in columns, outcomes or designs; the other stands in rows.
+        Columns of the table: outcomes or designs. The other are the rows.
     terms : str
-        What is shown of an estimate: average (the question's), or a line an event_time, cohort or period.
+        Effects to show: average, or by event_time, cohort or period.
     stars : bool
-        Mark p-values below 0.1, 0.05 and 0.01 by stars.
+        Stars for p-values below 0.1, 0.05 and 0.01.
     star_levels : list of str, optional
-        Mark p-values below these levels instead, for example 0.05,0.01,0.001
+        Levels of the stars, for example 0.05,0.01,0.001.
     digits : int
-        Decimals of effects and standard errors.
+        Number of decimals of effects and standard errors.
     label : list of str, optional
-        What an outcome, event, design, cluster, covariate or scale is called, as NAME=WORDS, for example papers="Papers
-        a year"; also unit and units. May be repeated.
+        Label of an outcome, event, design, cluster, covariate or scale, or of unit and units, as NAME=WORDS, for
+        example papers="Papers a year". Repeat the option for several.
     notes : str
-        short, full or none.
+        Notes below the table: short, full or none.
     mde : bool
-        Put below each effect its minimum detectable effect, on its scale and in percent.
+        Minimum detectable effect below each effect, on its scale and in percent.
     format : str, optional
-        latex, html, md, csv or txt, to print; a file has the format of its suffix.
+        Format to print: latex, html, md, csv or txt. A file has the format of its suffix.
     standalone : bool
-        Make LaTeX a document that compiles alone.
+        LaTeX document that compiles on its own, instead of a table to include.
     output : Path, optional
-        File to write, instead of printing: .tex, .html, .md, .docx, .csv or .txt. In LaTeX effects.tex has the label
-        tab:effects, and its tables tab:effects-1, tab:effects-2 where they are several.
+        File to write instead of printing: .tex, .html, .md, .docx, .csv or .txt. The label of effects.tex is
+        tab:effects, or tab:effects-1, tab:effects-2 and so on for several tables.
     """
     from study.designs import find_design
 

@@ -1,4 +1,4 @@
-"""The command that runs the design tournament, for a plan's questions or for one's own panel."""
+"""The command study simulate: designs on simulated panels, for a question of the plan or the user's own panel."""
 
 from __future__ import annotations
 
@@ -64,35 +64,36 @@ def simulate(
     output: Path | None = None,
     format: options.TextOrJson = "text",
 ) -> None:
-    """Say which design would have found a true effect on a panel like this one, by simulating such panels.
+    """Compare the bias, RMSE, coverage and power of designs on simulated panels that resemble yours.
 
-    For a question of the plan: study simulate main/papers. For a panel: study simulate --panel my.csv --unit lab --time
-    year --outcome papers --event first_cluster.
+    For a question of the plan: study simulate main/papers. For your own panel: study simulate --panel my.csv --unit lab
+    --time year --outcome papers --event first_cluster.
 
-    If no design is named, those of the plan; for a panel, all whose answers are closed forms.
+    The default designs are those of the plan; for your own panel, every design with a closed form.
 
     Parameters
     ----------
     question : str
-        EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label in the plan; the plan's first if not given.
+        Question of the plan, as EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE. Default: the first question.
     outcome : str, optional
         Outcome column.
     dial : list of str, optional
-        What is other than calibrated in all processes, as NAME=VALUE, for example trends=0.5.
+        Parameter of the simulation instead of its calibrated value, as NAME=VALUE, for example trends=0.5. Separate
+        several with commas.
     violations : bool
-        Simulate a process for each assumption that designs make, in which it fails, instead of several effects.
+        Simulation of a violation of each assumption, instead of several sizes of the effect.
     reps : int
-        Panels that are drawn of each process.
+        Number of simulated panels per process.
     slow_reps : int, optional
-        Panels of each that designs are asked of which learn, draw or search; a tenth if not given.
+        Number of simulated panels per process for slow designs (learners, random draws, searches). Default: a tenth of
+        --reps.
     seed : int, optional
-        Seed of whatever is drawn at random.
+        Seed of the random draws.
     record : bool
-        Run the plan's own tournament instead, and write its record beside the plan.
+        Run the simulations of the plan instead, and write their record to its folder.
     output : Path, optional
-        Folder to write figures and tables to, besides printing.
+        Folder for figures and tables, in addition to printing.
     """
-
     dials = options.pairs("--dial", dial, "NAME=VALUE, for example trends=0.5", float)
     if output is not None:
         core.refuse_unwritable(output)

@@ -40,8 +40,8 @@ def refuse_larger(where: str, limit: str, size: int, has: str) -> None:
     most = getattr(current_settings(), limit)
     if size > most:
         raise DataError(
-            f"{where}: {has}, and {limit} is {most:,}; if the file is as you mean it, raise the limit: study "
-            f"--{limit.replace('_', '-')} NUMBER before the command, or study.settings({limit}=NUMBER)."
+            f"{where}: {has}, and {limit} is {most:,}; if the file is correct, raise the limit in Python: "
+            f"study.settings({limit}=NUMBER)."
         )
 
 

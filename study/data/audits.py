@@ -1,6 +1,6 @@
 """What readers say of universities, cluster grants, topics and machines, from ``data/audits/`` and ``data/``.
 
-``tests/audit_samples.py`` draws the samples; ``study audit`` prints what they say.
+``tests/audit_samples.py`` draws the samples; ``study data audit`` prints what they say.
 
 Universities: a sample of affiliation strings, credited or not, of which somebody said who is named in them.
 

@@ -523,7 +523,7 @@ def load_panel(name: str) -> Panel:
     QuestionError
         If there is no such panel.
     """
-    settle(shipped("data"))  # if `study assemble` was killed while it wrote
+    settle(shipped("data"))  # if `study data assemble` was killed while it wrote
     catalogue = panel_entries()
     refuse_unknown("panel", name, catalogue, "load_panel")
     entry = dict(catalogue[name])

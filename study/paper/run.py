@@ -232,6 +232,16 @@ class Paper(NamedTuple):
     def files(self, folder: Path) -> dict[str, bytes]:
         """Return every file that is generated, by its path below ``paper/``; the plan's texts are in a folder."""
         written = {"estimates.csv": record.csv_file(record.record(self.setting.results))}
+        written |= self.exhibit_files
+        traced = self.cited_numbers(folder).values()
+        written["numbers.tex"] = numbers.numbers_file(traced)
+        written[numbers.FILE] = numbers.sources_file(traced)
+        return written
+
+    @property
+    def exhibit_files(self) -> dict[str, bytes]:
+        """The tables and figures of the exhibits, by path below ``paper/``."""
+        written: dict[str, bytes] = {}
         for shown in self.exhibited.values():
             for table in shown.tables:
                 kinds = {"tex": table.latex(), "html": table.html(), "md": table.markdown()}
@@ -239,9 +249,6 @@ class Paper(NamedTuple):
             for figure in shown.figures:
                 kinds = {"pdf": figure.pdf, "png": figure.png}
                 written |= {f"figures/{figure.name}.{kind}": content for kind, content in kinds.items()}
-        traced = self.cited_numbers(folder).values()
-        written["numbers.tex"] = numbers.numbers_file(traced)
-        written[numbers.FILE] = numbers.sources_file(traced)
         return written
 
     def texts(self, folder: Path) -> dict[Path, bytes]:

@@ -23,7 +23,7 @@ from study.core import current_settings
 from study.core.errors import DataError, OutputError, QuestionError
 from study.designs import all_designs
 from study.panel.question import Question
-from study.paper import numbers
+from study.paper import find_exhibit, numbers
 from study.paper.exhibits.exhibit import Source, Traced
 from study.report import compile as compiling
 
@@ -31,7 +31,12 @@ HEAVY = ("econml", "doubleml", "linearmodels", "matplotlib", "sklearn", "lightgb
 
 
 @pytest.mark.parametrize(
-    ("arguments", "heavy"), [(["--help"], (*HEAVY, "numpy", "pydantic")), (["designs"], HEAVY)]
+    ("arguments", "heavy"),
+    [
+        (["--help"], (*HEAVY, "numpy", "pydantic")),
+        (["data", "--help"], (*HEAVY, "numpy")),
+        (["designs"], HEAVY),
+    ],
 )
 def test_help_and_designs_import_nothing_heavy(arguments, heavy, tmp_path):
     program = (
@@ -53,19 +58,21 @@ def test_designs_says_what_each_assumes(tmp_path):
     assert "parallel trends" in done.stdout
 
 
+def every_command():
+    """Return all commands by name, those of `study data` too."""
+    commands = dict(typer.main.get_command(app).commands)
+    return commands | {f"data {name}": command for name, command in commands.pop("data").commands.items()}
+
+
 def options_of(name):
     """Return the options of a command as they are shown, by name."""
-    return {
-        p.opts[0]: p
-        for p in typer.main.get_command(app).commands[name].params
-        if p.param_type_name == "option"
-    }
+    return {p.opts[0]: p for p in every_command()[name].params if p.param_type_name == "option"}
 
 
 def test_an_option_has_one_help_text_and_one_place_in_every_command():
     # What is written or read is another thing in each command; a panel may stand in a plan's place.
     others = {"--output", "--format", "--raw", "--panel"}
-    every = {name: options_of(name) for name in typer.main.get_command(app).commands}
+    every = {name: options_of(name) for name in every_command()}
     texts = {}
     for options_ in every.values():
         for name, option in options_.items():
@@ -77,8 +84,43 @@ def test_an_option_has_one_help_text_and_one_place_in_every_command():
         assert [name for name in first if name in second] == [name for name in second if name in first]
 
 
+@pytest.mark.parametrize("name", every_command())
+def test_every_option_is_in_a_panel_of_the_help(name):
+    for option in options_of(name).values():
+        if option.name != "help":
+            assert option.rich_help_panel in options.HELP_PANELS, option.name
+
+
+@pytest.mark.parametrize("width", ["80", "120"])
+def test_help_has_its_panels_in_order_and_fits_the_terminal(width, tmp_path):
+    shown = command("estimate", "--help", cwd=tmp_path, environment={"COLUMNS": width}).stdout
+    assert re.findall("╭─ (.*?) ─", shown) == ["Options", *options.HELP_PANELS]
+    assert {len(line) for line in shown.splitlines() if "│" in line} == {int(width)}
+    assert "Number of worker processes; -1 uses all cores." in shown
+
+
+def test_only_some_exhibits_are_printed_and_nothing_is_written_without_a_folder(tmp_path):
+    (tmp_path / "study.toml").write_text(PLAN)
+    asked = ("run", "--plan", "study.toml", "--only", "sample", "--jobs", "1", "--cache", tmp_path / "build")
+    done = command(*asked, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{find_exhibit('sample').title}\n")
+    assert {path.name for path in tmp_path.iterdir()} == {"study.toml", "build"}
+    done = command(*asked, "--output", "some", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "some/tables/sample.tex").is_file()
+    assert {path.name for path in (tmp_path / "some").iterdir()} <= {"tables", "figures"}
+
+
+def test_an_exhibit_that_the_plan_does_not_have_is_one_line(tmp_path):
+    (tmp_path / "study.toml").write_text(PLAN)
+    done = command("run", "--plan", "study.toml", "--only", "smple", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith('study: --only: there is no exhibit "smple". Did you mean "sample"?')
+
+
 def test_whatever_reads_a_file_takes_its_periods_and_its_ambiguous_dates():
-    readers = [name for name in typer.main.get_command(app).commands if "--unit" in options_of(name)]
+    readers = [name for name in every_command() if "--unit" in options_of(name)]
     assert {*readers} == {
         "run", "diagnose", "heterogeneity", "validate", "init", "estimate", "compare", "table", "simulate", "designs"
     }  # fmt: skip
@@ -181,7 +223,7 @@ def test_bad_input_is_one_line_exit_2_and_nothing_written(tmp_path, change, argu
         (["paper", "--plan", "nope.toml"], "nope.toml: there is no such plan"),
         (["run", "--plan", "study.toml", "--jobs", "0"], "--jobs is 0"),
         (["diagnose", "sim1", "--plan", "study.toml", "--jobs", "0"], "--jobs is 0"),
-        (["assemble", "--raw", "absent", "--output", "out"], "absent"),
+        (["data", "assemble", "--raw", "absent", "--output", "out"], "absent"),
         (["paper", "--plan", "study.toml"], "missing"),
     ],
 )
@@ -233,7 +275,7 @@ def test_an_interrupted_command_says_that_nothing_is_half_written(monkeypatch, c
     def interrupted(*_given, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys, "argv", ["study", "audit"])
+    monkeypatch.setattr(sys, "argv", ["study", "data", "audit"])
     monkeypatch.setattr("study.data.audits.results", interrupted)
     handled = []
     monkeypatch.setattr("signal.signal", lambda *given: handled.append(given))
@@ -290,7 +332,7 @@ def test_validate_asks_for_what_the_names_of_columns_do_not_tell(tmp_path):
 
 
 def test_fetch_names_an_unknown_source_before_anything_is_fetched(tmp_path):
-    done = command("fetch", "topp500", "--raw", "raw", cwd=tmp_path)
+    done = command("data", "fetch", "topp500", "--raw", "raw", cwd=tmp_path)
     assert done.returncode == 2
     assert 'Did you mean "top500"' in done.stderr
     assert not (tmp_path / "raw").exists()
@@ -298,14 +340,14 @@ def test_fetch_names_an_unknown_source_before_anything_is_fetched(tmp_path):
 
 def test_fetch_says_what_could_not_be_fetched_and_fails(tmp_path):
     without_key = {"OPENALEX_API_KEY": ""}
-    done = command("fetch", "openalex", "--raw", "raw", cwd=tmp_path, environment=without_key)
+    done = command("data", "fetch", "openalex", "--raw", "raw", cwd=tmp_path, environment=without_key)
     assert done.returncode == 2
     assert "openalex: OpenAlex: its API needs a key" in done.stdout
     assert "Traceback" not in done.stderr
 
 
 def test_audit_prints_what_the_readme_of_the_data_says(tmp_path):
-    done = command("audit", cwd=tmp_path)
+    done = command("data", "audit", cwd=tmp_path)
     said = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
     said = said.split("<!-- audits -->\n")[1].split("<!-- /audits -->")[0]
     assert done.stdout.strip() == said.strip()
@@ -405,7 +447,7 @@ def test_no_processes_are_refused_where_designs_learn(tmp_path):
     [
         ("study table a/b/level", "study table a/b/level --plan 'my own/study.toml'"),
         ("study run", "study run --plan 'my own/study.toml'"),
-        ("study audit", "study audit"),
+        ("study data audit", "study data audit"),
         ("study estimate --outcome y", "study estimate --outcome y"),
     ],
 )
@@ -559,7 +601,7 @@ def test_a_name_with_a_comma_stands_in_quotes(tmp_path):
     split = command("estimate", *asked, "--outcome", "papers, all", cwd=tmp_path)
     assert split.stderr.endswith("""A name with a comma needs quotes of its own: '"papers, all"'.\n""")
     shown = command("estimate", "--help", cwd=tmp_path).stdout
-    assert "a name with a comma in quotes of its own" in " ".join(re.sub("[│┃]", " ", shown).split())
+    assert "Quote a name that contains a comma" in " ".join(re.sub("[│┃]", " ", shown).split())
 
 
 def test_commands_to_type_next_are_quoted_for_the_shell_and_for_the_option(tmp_path):

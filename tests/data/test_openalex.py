@@ -367,7 +367,7 @@ def test_the_command_writes_what_was_fetched_as_a_panel_of_ones_own(
         shutil.copy(path, works / path.parent.name)
     listed(works)
     written = tmp_path / "somebody's folder" / "counts.csv"
-    given = ["outcomes", "--raw", str(tmp_path / "raw"), "--output", str(written), "--topic", "T10"]
+    given = ["data", "outcomes", "--raw", str(tmp_path / "raw"), "--output", str(written), "--topic", "T10"]
     done = CliRunner().invoke(app, given)
     assert done.exit_code == 0, done.output
     table = aggregate(snapshot, topics=["T10"])
@@ -383,7 +383,7 @@ def test_where_nothing_can_be_written_nothing_is_left(tmp_path: Path) -> None:
     partition(tmp_path / "raw" / "openalex" / "works", OLD, work(1))
     listed(tmp_path / "raw" / "openalex" / "works")
     (tmp_path / "counts.csv").mkdir()
-    given = ["outcomes", "--raw", str(tmp_path / "raw"), "--output", str(tmp_path / "counts.csv")]
+    given = ["data", "outcomes", "--raw", str(tmp_path / "raw"), "--output", str(tmp_path / "counts.csv")]
     done = CliRunner().invoke(app, given)
     assert isinstance(done.exception, OutputError)
     assert re.search("counts.csv: this is a folder, and is not replaced", str(done.exception))

@@ -20,7 +20,7 @@ from plans import ROOT
 from typer.main import get_command
 
 import study
-from study.commands.cli import app
+from study.commands.cli import app, data_app
 from study.designs import Assumes, Design, Supports
 from study.diagnostics import Finding, all_diagnostics
 from study.panel import Sample, Scale
@@ -55,10 +55,10 @@ def test_every_design_and_diagnostic_has_a_page_with_an_example_and_its_figure(p
 
 def test_every_public_name_and_command_is_documented(pages: dict[str, str]) -> None:
     assert {f"api/{name}.md" for name in study.__all__ if name != "__version__"} < set(pages)
-    for each in app.registered_commands:
-        name = each.name or each.callback.__name__.replace("_", "-")
-        assert f"## study {name}\n" in pages["commands.md"]
-    assert "| `--max-rows` |" in pages["commands.md"]  # which stands before the command
+    for group, prefix in ((app, "study"), (data_app, "study data")):
+        for each in group.registered_commands:
+            name = each.name or each.callback.__name__.replace("_", "-")
+            assert f"## {prefix} {name}\n" in pages["commands.md"]
     for name in generate.PUBLIC:
         thing = getattr(study, name)
         if inspect.isfunction(thing) and name not in ("design", "settings"):

@@ -86,7 +86,7 @@ def test_a_file_of_any_kind_with_too_many_rows_columns_or_bytes_is_one_line(tmp_
         if kind != ".xlsx":
             assert "rows" in refused(path, max_rows=40), kind
             assert (
-                "max_rows is 40; if the file is as you mean it, raise the limit: study --max-rows NUMBER"
+                "max_rows is 40; if the file is correct, raise the limit in Python: study.settings(max_rows=NUMBER)."
                 in (refused(path, max_rows=40))
             )
             assert "max_columns is 3" in refused(path, max_columns=3), kind
@@ -199,17 +199,7 @@ def test_originals_have_the_same_limits(tmp_path):
         assert has in one_line(error)
 
 
-def test_the_command_takes_the_limits_before_its_name(tmp_path):
-    (tmp_path / "own.csv").write_text(ROWS)
-    given = ["estimate", "--panel", "own.csv", "--outcome", "y", "--event", "first_treated"]
-    done = command("--max-rows", 47, *given, cwd=tmp_path)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "it has 48 rows or more, and max_rows is 47" in done.stderr
-    done = command("--max-rows", 48, *given, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    done = command("--max-rows", 0, *given, cwd=tmp_path)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "max_rows is 0; it must be a whole number, at least 1" in done.stderr
+def test_a_limit_below_one_is_an_error():
     with pytest.raises(QuestionError, match="max_cell is -1"), settings(max_cell=-1):
         raise AssertionError
 

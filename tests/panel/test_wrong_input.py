@@ -419,7 +419,7 @@ COMMANDS: list[tuple[list[str], str]] = [
     (["heterogeneity", "main/papers", "--grants", "-3"], "--grants is -3"),
     (["heterogeneity", "main/papers", "--jobs", "0"], "--jobs is 0"),
     (["validate", "/"], "there is no such file"),
-    (["facts", "--threshold", "1e999"], "there is no threshold"),
+    (["run", "--only", "fakts"], 'there is no exhibit "fakts"'),
 ]
 
 

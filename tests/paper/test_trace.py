@@ -59,7 +59,7 @@ def test_every_number_of_the_text_says_where_it_comes_from():
         assert re.search(rf"│ {source.command.split()[1]}\b", commands), name
         if (
             source.exhibit not in ("plan", "facts", "sample", "raw_means", "timing", "machines", "gpu_stock")
-            and source.command != "study audit"
+            and source.command != "study data audit"
         ):
             assert source.question, name
             assert source.design, name
@@ -130,10 +130,10 @@ def answered_once(design: Design, sample: Sample, **given: object) -> Estimate:
 
 
 # Processes change no number, and each loads all libraries once more.
-IN_ONE_PROCESS = {"study table": ["--jobs", "1"], "study estimate": ["--jobs", "1"]}
+IN_ONE_PROCESS = {name: ["--jobs", "1"] for name in ("study table", "study estimate", "study run --only")}
 
 
-@pytest.mark.parametrize("prefix", ["study estimate", "study table", "study audit", "study facts"])
+@pytest.mark.parametrize("prefix", ["study estimate", "study table", "study data audit", "study run --only"])
 def test_a_command_shows_the_numbers_that_it_is_said_to_show(prefix, monkeypatch):
     for module in (panels, running):
         monkeypatch.setattr(module, "load_panel", read_once)

@@ -17,7 +17,7 @@ from study.panel import shipped
 
 # Title, terms and how to obtain it of each source, with version and checksum of the files behind the tables that ship.
 RECORDED: dict[str, Any] = read_toml(shipped("data", "sources.toml"))
-# Those that `study assemble` reads, but for what is cut from another one's files, or compiled by hand.
+# Those that `study data assemble` reads, but for what is cut from another one's files, or compiled by hand.
 READ = [name for name in RECORDED if name not in ("nsf_cri", "entity_list")]
 SOURCES = (*READ, "openalex")
 
@@ -39,7 +39,7 @@ def source(name: str) -> ModuleType:
     QuestionError
         If there is no such source.
     """
-    refuse_unknown("source", name, SOURCES, "study fetch")
+    refuse_unknown("source", name, SOURCES, "study data fetch")
     return import_module(f"study.data.sources.{name}")
 
 
@@ -86,7 +86,7 @@ def fetch(names: Iterable[str], raw: Path, fetcher: Fetcher) -> list[Fetched]:
 def sources_toml(raw: Path) -> str:
     """Return the record of what was read: version, combined checksum and terms of each source."""
     lines = [
-        "# Version, files and sha256 are written by study assemble. A checksum is the SHA-256 over the lines",
+        "# Version, files and sha256 are written by study data assemble. A checksum is the SHA-256 over the lines",
         '# "<sha256 of the file>  <its name>" of all files read, in the order of their names.',
         "",
     ]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,10 @@ from study.data.audit import Estimate, Share
 from study.figures import FULL, SERIES, Axes, Figure, canvas, label_ends, series_look
 from study.panel import checksum, shipped
 from study.paper import Part, Piece, Setting, Source, address, addressed, cell_of, draw, exhibit
-from study.report import REFUSED, Block, Cell, Column, Format, Line, Number, Table, error, lettered
+from study.report import REFUSED, Block, Cell, Column, Line, Number, Table, error, lettered
 
-WHO = "study facts"
+WHO = "facts"
+COMMAND = "study run --only facts"
 LEVEL = 0.95
 MODELS_FILE = ("data", "facts", "models.csv")
 SECTORS = {
@@ -144,7 +145,7 @@ def load_models(path: Path | None = None) -> dict[str, pd.DataFrame]:
     """
     path = path or shipped(*MODELS_FILE)
     if not path.is_file():
-        raise DataError(f"{path}: the table of models is missing; make it with `study assemble`.")
+        raise DataError(f"{path}: the table of models is missing; make it with `study data assemble`.")
     table = pd.read_csv(path, keep_default_na=False, dtype=str)
     numbers = table["log10_training_compute"].replace("", "nan").astype(float)
     table = table.assign(
@@ -685,7 +686,6 @@ def counts_text(share: Share) -> str:
 GAP = 3.8
 HATCHES = ("", "////", "....")
 STYLES = dict(zip(SECTORS, zip(SERIES, HATCHES, strict=False), strict=True))
-TEXT = "text"
 THRESHOLDS = ("seed", "known", "all", "top50", "top25", "top10", "1e19", "1e21", "1e23")
 OTHER_WINDOWS = (Years(2010, 2013), Years(2020, 2023), YEAR, Years(2010, 2023))
 BEFORE_RELEASED = Years(2010, 2019)
@@ -722,11 +722,11 @@ def facts(setting: Setting) -> Iterator[Piece]:
 def numbers(data: Data) -> Iterator[Piece]:
     """Yield every number of the facts that a text would cite; shares are in percent with one decimal."""
     for fact in recomputed(data):
-        yield from _of_fact(fact, DEFAULT_VINTAGE, DEFAULT_THRESHOLD, fact.name)
+        yield from _of_fact(fact, fact.name)
     for vintage, models in data.models.items():
         for threshold in THRESHOLDS:
             for fact in of_models(models, definition(threshold), month(vintage)):
-                yield from _of_fact(fact, vintage, threshold, vintage, threshold, fact.name)
+                yield from _of_fact(fact, vintage, threshold, fact.name)
     papers = partial(_source, FIELDS_FILE)
     for venue, periods in by_period(data.fields, PERIODS).items():
         for each in periods:
@@ -743,12 +743,12 @@ def numbers(data: Data) -> Iterator[Piece]:
             yield from _of_values(values, source, "weights", years, sector)
 
 
-def _of_fact(fact: Fact, vintage: str, threshold: str, *parts: str) -> Iterator[Piece]:
+def _of_fact(fact: Fact, *parts: str) -> Iterator[Piece]:
     file = FIELDS_FILE if fact.unit == "difference" else MODELS_FILE
     words = f"{fact.claim}; {fact.definition.rstrip('.')}; table: {fact.vintage}"
-    yield from _of_values(fact.values, _source(file, words, vintage, threshold), *parts)
+    yield from _of_values(fact.values, _source(file, words), *parts)
     if fact.name in PUBLISHED:
-        source = _source(file, f"{fact.claim}; {SUMMARY}", vintage, threshold)
+        source = _source(file, f"{fact.claim}; {SUMMARY}")
         yield from _of_values({"published": fact.published}, source, *parts, unit=fact.unit)
 
 
@@ -766,9 +766,8 @@ def _of_values(values: Mapping[str, float], source: Source, *parts: Any, unit: s
     return addressed(address(*parts), values, source, columns=columns)
 
 
-def _source(file: tuple[str, ...], quantity: str, vintage: str = "", threshold: str = "") -> Source:
-    options = f" --vintage {vintage} --threshold {threshold}" if vintage and file == MODELS_FILE else ""
-    return Source("", quantity, "/".join(file), checksum(*file), f"{WHO}{options}")
+def _source(file: tuple[str, ...], quantity: str) -> Source:
+    return Source("", quantity, "/".join(file), checksum(*file), COMMAND)
 
 
 def _verdict(every_fact: tuple[Fact, ...]) -> str:
@@ -840,38 +839,6 @@ def _by_class(axis: Axes, used: pd.DataFrame) -> None:
     axis.set(xlim=(0, 100), ylim=(GAP + len(CLASSES) - 0.4, -1.2), xlabel="Share of models, %")
     axis.tick_params(axis="y", length=0)
     axis.set_title("By training compute in its year", pad=14, fontsize=8, loc="left")
-
-
-def printed(vintage: str, threshold: str, kind: str = TEXT) -> str:
-    """Return what the command `study facts` prints: the facts and what cannot be recomputed, or all tables.
-
-    Parameters
-    ----------
-    vintage : str
-        Of the table of models, as "2023-12".
-    threshold : str
-        Which models are large-scale, as :func:`definition` reads it.
-    kind : str
-        "text", "latex", "html" or "md".
-
-    Raises
-    ------
-    QuestionError
-        If one of them is unknown.
-    """
-    refuse_unknown("format", kind, (TEXT, *get_args(Format)), WHO)
-    chosen, data = definition(threshold), load()
-    if kind != TEXT:
-        return b"\n".join(table.formatted(kind) for table in all_tables(data, vintage, chosen)).decode()
-    lines = []
-    for fact in recomputed(data, vintage, chosen):
-        lines += [fact.sentence, f"  {fact.definition} Table: {fact.vintage}."]
-        lines += [f"  {fact.note}"] * bool(fact.note)
-        lines += [f"  Published in: {SUMMARY}."] * (fact.name in PUBLISHED)
-    lines += ["", "What cannot be recomputed from public data:"]
-    for claim, published, reason, source in NOT_RECOMPUTED:
-        lines += [f"{claim} (published: {published}).", f"  {reason} Source: {source}."]
-    return "\n".join(lines) + "\n"
 
 
 def all_tables(data: Data, vintage: str, chosen: Definition) -> tuple[Table, ...]:

@@ -117,7 +117,7 @@ def _recall(setting: Setting) -> Iterator[Piece]:
     sample, counts = read_titles(path), pd.read_csv(path.with_name("topics_strata.csv"))
     questions = {"title": "verdict", "deep": "deep"}
     values = {name: topics_audit(sample, counts, q).recall.value for name, q in questions.items()}
-    about: Any = {"data": "/".join(file), "checksum": checksum(*file), "command": "study audit"}
+    about: Any = {"data": "/".join(file), "checksum": checksum(*file), "command": "study data audit"}
     return setting.numbers("recall", values, RECALL, **about)
 
 

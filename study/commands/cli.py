@@ -498,8 +498,8 @@ COMMANDS = {
 for panel_of_help, commands in COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=panel_of_help)(options.spread(command))
-for command in (fetch, assemble, audit, outcomes):
-    data_app.command()(options.spread(command))
+for of_data in (fetch, assemble, audit, outcomes):
+    data_app.command()(options.spread(of_data))
 app.add_typer(data_app, name="data", rich_help_panel="Paper")
 
 

@@ -29,7 +29,7 @@ class EventPath:
         Under the estimate's convention, of full rank.
     n_pre : int
     left_out : tuple of str
-        Which event times are left out, since one nearer to the reference rests on one unit or has no standard error.
+        Which event times are left out, since one nearer to the reference rests on one cluster or has no standard error.
     degrees : ndarray, shape (K,), or float
         Degrees of freedom of the t statistics, under the estimate's convention.
     """
@@ -118,7 +118,8 @@ def event_path(
     late = times[(times > post[-1]) & (times <= last)]
     early = times[(times < reference - len(pre)) & (times >= reference - wanted)]
     ends = ((early, reference - len(pre) - 1), (late, post[-1] + 1))
-    left_out = tuple(_left_out(lost, end) for lost, end in ends if len(lost))
+    one_cluster = path.event_time[path.on_one_cluster]
+    left_out = tuple(_left_out(lost, end, one_cluster) for lost, end in ends if len(lost))
     chosen = path.select(varies & np.isin(path.event_time, [*pre, *post]))
     order = np.argsort(chosen.event_time)
     effect, influence = _over_headline_mean(fit, chosen, who)
@@ -136,9 +137,10 @@ def event_path(
     return EventPath(times, reference, effect, cov, len(pre), left_out, degrees[order])
 
 
-def _left_out(lost: FloatArray, end: float) -> str:
+def _left_out(lost: FloatArray, end: float, one_cluster: FloatArray) -> str:
     """Say which event times are lost, in ascending order, since the path breaks off at one of them."""
-    why = "rests on one unit or has no standard error" if end in lost else "has no estimate"
+    why = "rests on one cluster" if end in one_cluster else "has no standard error"
+    why = why if end in lost else "has no estimate"
     if len(lost) == 1 and end in lost:
         return f"event time {end:g} is left out, since it {why}"
     return f"event times {lost[0]:g} to {lost[-1]:g} are left out, since event time {end:g} {why}"

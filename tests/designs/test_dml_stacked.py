@@ -435,7 +435,7 @@ def test_notes_say_what_the_estimate_rests_on():
     fit = estimate(source, question, "dml_stacked", **LINEAR, folds=2, repetitions=2, trim=0.49)
     said = "\n".join(fit.notes)
     assert f"{(first > 0).sum()} treated units of 2 cohorts are pooled" in said
-    assert "event 3, event 4 rest on one unit" in said
+    assert "event 4 rest on one cluster of a side" in said
     asked = asked_of(question.sample(source), folds=2, repetitions=2)
     score, part = asked.predicted()[0]["treatment"], asked.parts[0]
     compared = np.unique(part.unit[part.functions["treatment"].target == 0])

@@ -159,6 +159,7 @@ def iv(sample: Sample, method: str = "2sls") -> Answer:
             if (
                 abs(least) < 1e-3 * abs(a * c)
                 or abs(a) < 1e-6 * abs(both[0, 0])
+                or abs(c) < 1e-6 * abs(both[1, 1])
                 or abs(root) < 1e-4 * abs(middle**2)
             ):
                 raise Unsettled("the roots are near one another or far away")

@@ -91,9 +91,9 @@ def tests(sample: Sample, draws: int, seed: int) -> Tests:
     by_size = few_treated(sample, DESIGN, inference="ferman_pinto", size="size", **errors)
     found: Tests = {
         "jackknife, t (the default)": partial(by_t, fit),
-        "CR1": partial(by_t, fit.under("CR1")),
-        "pooled, t": partial(by_t, fit.under("pooled")),
-        "Lee and Wooldridge, pooled t": partial(by_t, transformed.under("pooled")),
+        "CR1": partial(by_t, fit.with_vcov("CR1")),
+        "pooled, t": partial(by_t, fit.with_vcov("pooled")),
+        "Lee and Wooldridge, pooled t": partial(by_t, transformed.with_vcov("pooled")),
         "Conley and Taber": few_treated(sample, DESIGN, **errors).p_value_at,
         "Ferman and Pinto": by_size.p_value_at,
     }

@@ -143,7 +143,7 @@ def answer(case: Case, panel: Panel, draws: int = 199) -> Answer | None:
     leads = pre_test(fit.by_event_time, draws=draws) if fit.estimand.has_path else None
     return Answer(
         covers(fit.headline, truth),
-        covers(fit.under(fit.published).headline, truth),
+        covers(fit.with_vcov(fit.published).headline, truth),
         float(fit.headline.std_error[0]),
         leads.p_value if leads else np.nan,
         leads.p_largest if leads else np.nan,
@@ -203,7 +203,7 @@ def tables(found: Mapping[tuple[Case, Setting], Rates]) -> str:
     with_leads = [c for c in cases if any(found[c, s].wald is not None for s in settings)]
     return "\n\n".join(
         [
-            "Coverage, and under the published convention, by number of treated units and effects:",
+            "Coverage, and with published standard errors, by number of treated units and effects:",
             table(lambda r: f"{shown(r.default)} ({shown(r.published)})" + without(r), cases),
             "Joint tests of leads at 5% that reject, Wald and largest t:",
             table(lambda r: f"{shown(r.wald)}, {shown(r.largest)}", with_leads),

@@ -122,7 +122,7 @@ def estimate(
     scale: options.Scale = "level",
     of_question: options.OfQuestion,
     option: list[str] | None = None,
-    convention: str = "jackknife",
+    vcov: str = "jackknife",
     level: float = 0.95,
     terms: str = "average",
     engine: options.OfEngine,
@@ -138,7 +138,7 @@ def estimate(
     ----------
     option : list of str, optional
         Option of the design as NAME=VALUE, for example learner=forest. Repeat it for several.
-    convention : str
+    vcov : str
         Standard errors: jackknife, pooled, CR0, CR1, CR1_fixest or CR1_areg; for iv and panel_ols also those of
         linearmodels, such as twoway.
     level : float
@@ -162,9 +162,9 @@ def estimate(
     with engine.opened("study estimate", source, question, outcome, names, figure.label) as panel:
         words = figure.words(panel, "study estimate")
         with workers.learning(names):
-            # Which conventions there are is checked there.
+            # Which words there are is checked there.
             fits = [
-                run_design(panel, each, name, convention=convention, **given)  # type: ignore[arg-type]
+                run_design(panel, each, name, vcov=vcov, **given)  # type: ignore[arg-type]
                 for each in (question.replace(outcome=name) for name in outcome)
                 for name in names
             ]

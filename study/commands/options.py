@@ -525,7 +525,7 @@ HELP_PANELS = {
         "by", "prior", "grants", "dial", "violations",
     ),
     "Inference": (
-        "design", "designs", "option", "learner", "repetitions", "convention", "vcov", "cluster", "level", "draws",
+        "design", "designs", "option", "learner", "repetitions", "vcov", "vcov", "cluster", "level", "draws",
         "reps", "slow_reps", "seed", "force",
     ),
     "Output": (

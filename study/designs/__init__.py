@@ -31,7 +31,7 @@ from study.core import (
     root_of,
     versions,
 )
-from study.estimates import Convention, Estimate
+from study.estimates import VcovName, Estimate
 from study.estimates import Estimand as Estimand
 from study.learners import Estimator, Learning, Nuisances
 from study.panel import Panel, Question
@@ -371,7 +371,7 @@ def estimate(
     question: Question,
     design: str = "callaway_santanna",
     *,
-    convention: Convention = "jackknife",
+    vcov: VcovName = "jackknife",
     **options: Any,
 ) -> Estimate:
     """Answer a question about a panel with a design.
@@ -382,7 +382,7 @@ def estimate(
     question : Question
     design : str
         Name of a design; ``study designs`` lists them.
-    convention : {"jackknife", "pooled", "CR0", "CR1", "CR1_fixest", "CR1_areg"} or a covariance of the design
+    vcov : {"jackknife", "pooled", "CR0", "CR1", "CR1_fixest", "CR1_areg"} or a covariance of the design
         Of the standard errors; see :class:`study.Estimate`. ``fit.published`` names the one of the design's reference
         implementation. ``panel_ols`` and ``iv`` have linearmodels' covariances, such as "twoway".
     **options
@@ -399,4 +399,4 @@ def estimate(
     """
     chosen = find_design(design)
     chosen.check_options(options)
-    return chosen(question.sample(panel), **options).under(convention)
+    return chosen(question.sample(panel), **options).with_vcov(vcov)

@@ -8,7 +8,7 @@ from typing import Any
 
 from study.core import QuestionError, checked, refuse_unknown
 from study.designs import estimate, find_design
-from study.estimates import Convention, Estimate
+from study.estimates import VcovName, Estimate
 from study.panel import PeriodUnit, Question, panel_for
 
 FORM = "outcome ~ covariates | unit + time"
@@ -23,7 +23,7 @@ def did(
     first_treated: str | None = None,
     treatment: str | None = None,
     design: str = "callaway_santanna",
-    convention: Convention = "jackknife",
+    vcov: VcovName = "jackknife",
     period: PeriodUnit | None = None,
     never: float | str | None = None,
     **options: Any,
@@ -40,7 +40,7 @@ def did(
         As in :meth:`study.Panel.from_long`.
     first_treated, treatment : str
         The event: a column of first treated periods, or of 0/1 treatment; one of them.
-    design, convention
+    design, vcov
         As in :func:`study.estimate`.
     **options
         Fields of :class:`study.Question` (cluster, scale, weights, ...) and options of the design.
@@ -77,7 +77,7 @@ def did(
     question = Question(outcome=outcome, event=event, covariates=covariates, **of_question)
     path = first_treated is None
     panel = panel_for(question, data, path=path, unit=unit, time=time, period=period, never=never)
-    return estimate(panel, question, design, convention=convention, **options)
+    return estimate(panel, question, design, vcov=vcov, **options)
 
 
 def read_formula(formula: str) -> tuple[str, tuple[str, ...], tuple[str, str]]:

@@ -45,9 +45,9 @@ def lee_wooldridge(
         "detrend" allows each unit a linear trend of its own, and needs two periods before treatment.
     variance : {"sampling", "OLS", "HC0", "HC1", "HC2", "HC3", "HC4"}
         The delta method, or the regression's own errors given covariates: of equal variance, or one of MacKinnon and
-        White's (1985) and Cribari-Neto's (2004). They are those under the published convention, "CR0". "OLS" is of one
+        White's (1985) and Cribari-Neto's (2004). They are those with published standard errors, "CR0". "OLS" is of one
         regression, and not of averages over cohorts, whose regressions share comparison units: a note says so. Without
-        covariates the default's convention "jackknife" is HC3, and "pooled" OLS with its t(N - 2). That is exact for
+        covariates the default's vcov "jackknife" is HC3, and "pooled" OLS with its t(N - 2). That is exact for
         one cohort if errors are normal and vary alike, however few units are treated.
 
     Returns
@@ -152,7 +152,7 @@ def _regressed(
     if variance in ("HC2", "HC3", "HC4") and leverage.max() > FULL:
         raise QuestionError(
             f"{DESIGN}: {variance} is not defined with a unit that has a residual of zero by construction, such as the "
-            'only one of its cohort; take variance="OLS" or convention="pooled".'
+            'only one of its cohort; take variance="OLS" or vcov="pooled".'
         )
     left = len(rows) - k
     if left < 1 and variance in ("OLS", "HC1"):

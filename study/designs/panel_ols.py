@@ -35,7 +35,7 @@ def panel_ols(sample: Sample) -> Estimate:
     Returns
     -------
     Estimate
-        The coefficient of treatment, then those of the covariates, under the conventions of every design and under
+        The coefficient of treatment, then those of the covariates, with the ``vcov`` of every design and
         those of linearmodels: "unadjusted", "robust", "clustered" (by the question's cluster), "twoway" (by that and
         by period) and "driscoll_kraay" (Bartlett weights of its default bandwidth), each with its factor N / (N - k),
         in which k counts all fixed effects, and t(N - k). These are matrices: bands, averages and comparisons with

@@ -26,12 +26,12 @@ class EventPath:
         The event time whose effect is zero by normalisation: the last one before treatment.
     effect : ndarray, shape (K,)
     covariance : ndarray, shape (K, K)
-        Under the estimate's convention, of full rank.
+        Under the estimate's vcov, of full rank.
     n_pre : int
     left_out : tuple of str
         Which event times are left out, since one nearer to the reference rests on one cluster or has no standard error.
     degrees : ndarray, shape (K,), or float
-        Degrees of freedom of the t statistics, under the estimate's convention.
+        Degrees of freedom of the t statistics, by the estimate's ``vcov``.
     """
 
     event_time: FloatArray
@@ -124,7 +124,7 @@ def event_path(
     order = np.argsort(chosen.event_time)
     effect, influence = _over_headline_mean(fit, chosen, who)
     degrees = chosen.degrees_of_freedom
-    if fit.convention == "jackknife" and fit.joint:  # shares of one mean have others than shares of several
+    if fit.vcov == "jackknife" and fit.joint:  # shares of one mean have others than shares of several
         degrees = degrees_of_freedom(influence, chosen.sides)
     cov = influence.products(sample.cluster, sample.copies)[np.ix_(order, order)] / sample.n_rows**2
     rank = int(np.sum(scaled_directions(cov, np.diag(cov))[1] > 1e-10 * len(cov)))

@@ -88,7 +88,7 @@ def honest_did(
     An interval for M holds for every smaller one too, but need not contain the intervals of those: the estimator that
     a fixed-length one is around changes with M, and so do the critical values of hybrid tests.
 
-    Effects by event time are taken as normal with a known covariance, as in the paper. Where the estimate's convention
+    Effects by event time are taken as normal with a known covariance, as in the paper. Where the estimate's ``vcov``
     has t intervals, it is the covariance with which the normal interval under parallel trends is as wide as that of t,
     so that with few treated clusters intervals cover more nearly what they say. That leaves out that fixed-length
     intervals choose weights by the covariance as estimated: with few clusters on a side they cover too seldom.

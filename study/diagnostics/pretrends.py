@@ -161,7 +161,7 @@ def pretrends(
     """Return the power of the test for pre-trends, and the bias among estimates that pass it.
 
     The test rejects if any coefficient before treatment is significant by its own t test, as one reads an event-study
-    figure. Its power is that of normal coefficients with their covariance under the estimate's convention, for t
+    figure. Its power is that of normal coefficients with their covariance by the estimate's ``vcov``, for t
     statistics that are put on the normal scale by their p-values. The Wald test alone takes the covariance as
     estimated, with the degrees of freedom that :meth:`study.Estimate.test` has. With few clusters on a side the t tests
     have less power than that and find larger trends only.

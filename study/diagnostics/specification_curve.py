@@ -97,7 +97,7 @@ def specification_curve(
     Finding
         The frame has a row a specification, by scale in the order asked and then by size, those without an estimate
         last: scale, design, population, comparison, covariates, estimate, std_error, statistic, p_value, conf_low,
-        conf_high (pointwise at 95% under the design's own convention), band_low, band_high (cover all specifications
+        conf_high (pointwise at 95% by the design's own ``vcov``), band_low, band_high (cover all specifications
         at once with 95%), n_units, treated_clusters, effective_clusters, equal_to (the row that it is algebraically
         equal to, itself if none), refusal. Details: ``by_scale``, a table of what all estimates on a scale say
         together; ``largest``, the test by the largest absolute t, and ``share``, that by the number of significant
@@ -239,7 +239,7 @@ def _tested(
     pointwise = np.array([fit.critical_value(LEVEL)[0] for fit in fits.values()])
     first = agreement.first_equal(effect, joint.sums / len(joint.influence), pd.factorize(scale)[0], EQUAL)
     distinct = np.flatnonzero(first == np.arange(len(table)))
-    # Draws are of the clusters' sums, and each t is put to its estimate's own small-sample convention.
+    # Draws are of the clusters' sums, and each t is put to its estimate's own small-sample correction.
     null = agreement.null_statistics(joint.sums[:, distinct], **drawn)
     null *= (joint.std_error / error)[distinct]
     largest = agreement.largest_test(statistic[distinct], np.abs(null).max(axis=1), LEVEL)

@@ -59,7 +59,7 @@ def uncertainty(
 ) -> Finding:
     """Set the intervals of a design's headline beside one another, with the randomization test.
 
-    The design's own convention; CR0, CR1 and the like, each with its own critical values; its own convention with
+    The design's own ``vcov``; CR0, CR1 and the like, each with its own critical values; its own with
     larger clusters, where these are named; the multiplier bootstrap-t with Webb's weights; for linear regressions CR3
     with t(G-1) and the restricted wild cluster bootstrap; with fewer than 5 treated clusters
     :func:`study.few_treated`; and without an instrument, for designs that fit no learners, the randomization test.
@@ -101,7 +101,7 @@ def uncertainty(
     if not fit.joint:
         raise QuestionError(f"uncertainty: {fit.not_joint}")
     allowed = NAMED if fit.df_k else NAMED[:2]
-    rows = [Effect.of(name, fit.under(name), level) for name in dict.fromkeys((fit.convention, *allowed))]
+    rows = [Effect.of(name, fit.with_vcov(name), level) for name in dict.fromkeys((fit.vcov, *allowed))]
     clusters, refused = {rows[0].label: _clusters(fit)}, list[tuple[str, str]]()
     if by and sample.question.cluster != by:
         label = CLUSTERED.format(by)
@@ -183,7 +183,7 @@ def _clusters(fit: Estimate) -> tuple[int, int, float]:
 
 def _bootstrapped(fit: Estimate, draws: int, level: float, seed: int) -> Effect:
     """Return the percentile-t interval, for which each draw has a standard error of its own."""
-    own, sums = Effect.of("multiplier bootstrap-t", fit.under("CR1"), level), fit.influence_map
+    own, sums = Effect.of("multiplier bootstrap-t", fit.with_vcov("CR1"), level), fit.influence_map
     drawn = largest_draws(sums.cluster_sums(fit.sample.cluster), draws, seed, "webb", "drawn")
     p_value = float(exceeded(drawn, abs(own.estimate / own.std_error)))
     half = float(np.quantile(drawn, level)) * own.std_error

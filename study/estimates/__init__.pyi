@@ -45,7 +45,7 @@ from .joint import Stacked as Stacked
 from .joint import stack as stack
 from .sandwich import NAMED as NAMED
 from .sandwich import TIE as TIE
-from .sandwich import Convention as Convention
+from .sandwich import VcovName as VcovName
 from .sandwich import Errors as Errors
 from .sandwich import Wald as Wald
 from .sandwich import Weights as Weights

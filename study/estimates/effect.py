@@ -163,7 +163,7 @@ class Effect:
     ----------
     label : str
     estimate, std_error, p_value, conf_low, conf_high : float
-        On the question's scale, under the estimate's convention; NaN where there is none.
+        On the question's scale, by the estimate's ``vcov``; NaN where there is none.
     event_time : float
         NaN for an average.
     band_low, band_high : float

@@ -48,7 +48,7 @@ from study.estimates.jackknife import (
 from study.estimates.sandwich import (
     GIVEN,
     NAMED,
-    Convention,
+    VcovName,
     Errors,
     Wald,
     Weights,
@@ -194,16 +194,16 @@ class Estimate(Described):
     n_obs : int
         Unit-periods whose outcome some term rests on.
     df_k : int
-        Parameters that the "CR1_fixest" convention counts.
+        Parameters that the "CR1_fixest" vcov counts.
     n_fixed_effects : int
         Unit effects, which "CR1_areg" counts besides.
     r_squared : float
         Of a regression by least squares, with the fixed effects counted in; NaN where there is none.
     clusters : int
         Clusters with a unit that is used, where the design leaves units out; 0 stands for the sample's.
-    published : Convention
-        The convention of the design's reference implementation.
-    convention : Convention
+    published : VcovName
+        The ``vcov`` of the design's reference implementation.
+    vcov : VcovName
         Of the standard errors. "jackknife", the default: influence that leaves each cluster out in turn, with the t
         distribution whose degrees of freedom the clusters on both sides of the contrast leave; "pooled": one variance
         of the clusters' means on both sides, with t(C-2), which one treated cluster allows; the others without these,
@@ -223,7 +223,7 @@ class Estimate(Described):
         ``effect_level`` by draw of the folds, where a design learns on several and averages.
     replicates : ndarray, shape (K, R), optional
         ``effect_level`` under placebo assignments or in bootstrap samples. Its standard deviation is then the standard
-        error, under every convention and of this estimate alone: there is no covariance with others, and no band.
+        error, under every vcov and of this estimate alone: there is no covariance with others, and no band.
     replication : str
         How replicates are made, such as "placebo".
     form : LinearForm, optional
@@ -272,8 +272,8 @@ class Estimate(Described):
     n_fixed_effects: int = 0
     r_squared: float = math.nan
     clusters: int = 0
-    published: Convention = "CR0"
-    convention: Convention = "jackknife"
+    published: VcovName = "CR0"
+    vcov: VcovName = "jackknife"
     given: Mapping[str, FloatArray] = field(default_factory=dict)
     given_degrees: float = math.inf
     design: str = ""
@@ -301,13 +301,13 @@ class Estimate(Described):
         return (*self.remarks, *_of_one_cluster(self), *([] if warning is None else [warning]))
 
     @checked
-    def under(self, convention: Convention) -> Estimate:
-        """Return the estimate with the standard errors of a named convention.
+    def under(self, vcov: VcovName) -> Estimate:
+        """Return the estimate with the standard errors of another covariance estimator.
 
         Parameters
         ----------
-        convention : str
-            One of those that ``convention`` of :class:`study.Estimate` names.
+        vcov : str
+            One of those that ``vcov`` of :class:`study.Estimate` names.
 
         Returns
         -------
@@ -317,12 +317,12 @@ class Estimate(Described):
         Raises
         ------
         QuestionError
-            If there is no such convention, or the design has no such covariance.
+            If there is no such vcov, or the design has no such covariance.
         """
-        if convention in GIVEN and convention not in self.given:
+        if vcov in GIVEN and vcov not in self.given:
             known = ", ".join(("jackknife", *NAMED, *self.given))
-            raise QuestionError(f'{self.design}: it has no covariance "{convention}"; it has {known}.')
-        return replace(self, convention=convention)
+            raise QuestionError(f'{self.design}: it has no covariance "{vcov}"; it has {known}.')
+        return replace(self, vcov=vcov)
 
     @cached_property
     def effect(self) -> FloatArray:
@@ -464,14 +464,14 @@ class Estimate(Described):
 
     @cached_property
     def _on_two_sides(self) -> LeftOut | None:
-        """Influence by the clusters on both sides of the contrast, or None under a convention that does not ask."""
-        if self.convention == "pooled":
+        """Influence by the clusters on both sides of the contrast, or None under a vcov that does not ask."""
+        if self.vcov == "pooled":
             return self._applied(pooled(self.level_influence, self.sides))
-        return self.leave_out if self.convention == "jackknife" else None
+        return self.leave_out if self.vcov == "jackknife" else None
 
     @cached_property
     def level_errors(self) -> Influence:
-        """Influence of ``effect_level`` whose covariance is that of the estimate's convention, shape (n, K).
+        """Influence of ``effect_level`` whose covariance is that of the estimate's ``vcov``, shape (n, K).
 
         Raises
         ------
@@ -487,7 +487,7 @@ class Estimate(Described):
 
     @cached_property
     def untreated_errors(self) -> Influence | None:
-        """Influence of ``untreated_mean`` whose covariance is that of the estimate's convention."""
+        """Influence of ``untreated_mean`` whose covariance is that of the estimate's ``vcov``."""
         sides = self._on_two_sides
         if sides is not None:
             if sides.untreated is None or sides.pooled is None:
@@ -497,7 +497,7 @@ class Estimate(Described):
 
     @cached_property
     def errors(self) -> Influence:
-        """Influence of ``effect`` whose covariance is that of the estimate's convention, shape (n, K)."""
+        """Influence of ``effect`` whose covariance is that of the estimate's ``vcov``, shape (n, K)."""
         return self._on_scale(self.level_errors, self.untreated_errors)
 
     def _chosen(self, which: BoolArray) -> BoolArray:
@@ -512,19 +512,19 @@ class Estimate(Described):
 
     def _by_name(self, influence: Influence) -> Influence:
         sizes = (self.n_obs, self.df_k, self.n_fixed_effects)
-        factor = small_sample_factor(self.n_clusters, self.convention, *sizes)
+        factor = small_sample_factor(self.n_clusters, self.vcov, *sizes)
         return influence.scaled(np.full(len(self.terms), math.sqrt(factor)))
 
     @property
     def estimable(self) -> BoolArray:
-        """Which terms have a sampling variance under the estimate's convention, shape (K,)."""
+        """Which terms have a sampling variance by the estimate's ``vcov``, shape (K,)."""
         if self.replicates is not None:
             return ~self.reference
         return ~self.reference & (True if self._on_two_sides is None else self._on_two_sides.estimable)
 
     @cached_property
     def std_error(self) -> FloatArray:
-        """Standard errors under the estimate's convention, shape (K,).
+        """Standard errors by the estimate's ``vcov``, shape (K,).
 
         NaN for reference terms and for terms that have no sampling variance: with "jackknife" those that rest on fewer
         than two clusters on a side of the contrast, and always those of which rounding error is all that is left.
@@ -540,7 +540,7 @@ class Estimate(Described):
     @cached_property
     def _level_error(self) -> FloatArray:
         """Standard errors of effects in levels, shape (K,); NaN where there is none, or rounding error alone."""
-        if self.convention in self.given:
+        if self.vcov in self.given:
             return np.sqrt(np.diag(self._given))
         if self.replicates is not None:
             return np.where(self.reference, np.nan, self.replicates.std(axis=1))
@@ -567,8 +567,8 @@ class Estimate(Described):
 
     @property
     def _given(self) -> FloatArray:
-        """The covariance of the estimate's convention, where it is a given one; NaN for variances below zero."""
-        matrix = self.given[self.convention]
+        """The covariance of the estimate's ``vcov``, where it is a given one; NaN for variances below zero."""
+        matrix = self.given[self.vcov]
         none = ~(np.diag(matrix) > 0)
         return np.where(none | none[:, None], np.nan, matrix)
 
@@ -588,12 +588,12 @@ class Estimate(Described):
         return np.asarray(effects.std(axis=1, ddof=1) / math.sqrt(effects.shape[1]))
 
     @checked
-    def covariance(self, convention: Convention | None = None) -> FloatArray:
-        """Return the covariance of the effects under the estimate's convention or another.
+    def covariance(self, vcov: VcovName | None = None) -> FloatArray:
+        """Return the covariance of the effects by the estimate's ``vcov`` or another.
 
         Parameters
         ----------
-        convention : str, optional
+        vcov : str, optional
             Of the standard errors; the estimate's own where none is given.
 
         Returns
@@ -604,11 +604,11 @@ class Estimate(Described):
         Raises
         ------
         QuestionError
-            If there is no such convention, or standard errors are those of replicates, so that terms have no
+            If there is no such vcov, or standard errors are those of replicates, so that terms have no
             covariance.
         """
-        fit = self if convention is None else self.under(convention)
-        if fit.convention in fit.given:
+        fit = self if vcov is None else self.with_vcov(vcov)
+        if fit.vcov in fit.given:
             return fit._given
         cov = fit.errors.products(self.sample.cluster, self.sample.copies) / self.sample.n_rows**2
         none = ~(fit.estimable | self.reference)
@@ -617,17 +617,17 @@ class Estimate(Described):
 
     @cached_property
     def degrees_of_freedom(self) -> FloatArray:
-        """Degrees of freedom of the t statistics under the estimate's convention, shape (K,), infinite if normal."""
+        """Degrees of freedom of the t statistics by the estimate's ``vcov``, shape (K,), infinite if normal."""
         if self.replicates is not None:
             return np.full(len(self.terms), math.inf)
-        if self.convention == "jackknife":
+        if self.vcov == "jackknife":
             varies = self.estimable & ~self.fits_exactly
             return np.where(varies, self._degrees_on_two_sides(self._on_scale), np.nan)
-        if self.convention in self.given:
+        if self.vcov in self.given:
             return np.full(len(self.terms), self.given_degrees)
         if self._on_two_sides is not None:
             return np.where(self.estimable, self._on_two_sides.clusters.sum(axis=0) - 2.0, np.nan)
-        t = self.convention in ("CR1_fixest", "CR1_areg")
+        t = self.vcov in ("CR1_fixest", "CR1_areg")
         return np.full(len(self.terms), self.n_clusters - 1.0 if t else math.inf)
 
     def _degrees_on_two_sides(
@@ -713,7 +713,7 @@ class Estimate(Described):
         -------
         DataFrame
             design, estimand, outcome, event, scale, nobs (unit-periods used), n_units, n_treated, n_cohorts,
-            n_periods, n_clusters, cluster ("unit" where each unit is its own), convention (of the standard
+            n_periods, n_clusters, cluster ("unit" where each unit is its own), vcov (of the standard
             errors), n_terms, n_fixed_effects, seed, panel and panel_checksum.
         """
         import pandas as pd
@@ -732,7 +732,7 @@ class Estimate(Described):
             "n_periods": len(sample.periods),
             "n_clusters": self.n_clusters,
             "cluster": question.cluster or "unit",
-            "convention": self.errors_by,
+            "vcov": self.errors_by,
             "n_terms": len(self.terms),
             "n_fixed_effects": self.n_fixed_effects,
             "seed": self.seed,
@@ -748,8 +748,8 @@ class Estimate(Described):
 
     @property
     def errors_by(self) -> str:
-        """What its standard errors are: the convention, or how their replicates are made."""
-        return self.convention if self.replicates is None else self.replication
+        """What its standard errors are: the vcov, or how their replicates are made."""
+        return self.vcov if self.replicates is None else self.replication
 
     @property
     def joint(self) -> bool:
@@ -765,9 +765,9 @@ class Estimate(Described):
                 'standard errors by placebo or bootstrap are of each number alone; inference="jackknife" has it where '
                 "every cohort has two units."
             )
-        if self.convention in self.given:
+        if self.vcov in self.given:
             return (
-                f'the covariance "{self.convention}" is a matrix and no sum over units, so it has no band, no average '
+                f'the covariance "{self.vcov}" is a matrix and no sum over units, so it has no band, no average '
                 'and no covariance with other estimates; take these under "jackknife" or "CR0".'
             )
         return ""
@@ -820,18 +820,18 @@ class Estimate(Described):
         return pd.DataFrame(columns | {"std_error": self.std_error} | limits)
 
     @checked
-    def test(self, which: BoolArray | None = None, convention: Convention | None = None) -> Wald:
+    def test(self, which: BoolArray | None = None, vcov: VcovName | None = None) -> Wald:
         """Test that all terms (or those selected, shape (K,)) are zero.
 
         On the scale of ``sample.y``: a proportional effect is zero where the effect in levels is, which is
         defined also where the mean to divide by is not positive. Under "jackknife" and "pooled" the statistic has an F
-        distribution whose degrees of freedom the clusters leave, under the other conventions a chi-squared one.
+        distribution whose degrees of freedom the clusters leave, with other covariance estimators a chi-squared one.
 
         Parameters
         ----------
         which : ndarray of bool, shape (K,), optional
             Terms that are tested, of which those without a sampling variance are left out; all where none is given.
-        convention : str, optional
+        vcov : str, optional
             Of the covariance; the estimate's own where none is given.
 
         Returns
@@ -844,16 +844,16 @@ class Estimate(Described):
         QuestionError
             If no selected term has a sampling variance.
         """
-        fit = self if convention is None else self.under(convention)
+        fit = self if vcov is None else self.with_vcov(vcov)
         used = np.isfinite(fit.level_scores) & (True if which is None else self._chosen(which))
         if not used.any():
             raise QuestionError("Wald test: there is no term to test.")
-        if fit.convention in fit.given:
+        if fit.vcov in fit.given:
             return wald(self.effect_level[used], fit._given[np.ix_(used, used)])
         errors, columns = fit.level_errors.select(used), np.flatnonzero(used)
         cov = errors.products(self.sample.cluster, self.sample.copies) / self.sample.n_rows**2
         degrees = math.inf
-        if fit.convention == "jackknife":
+        if fit.vcov == "jackknife":
             sides = self.sides.select(columns)
             sums, *which_clusters = sums_by_cluster(errors, sides)
             treated, present = (np.asarray(each.any(axis=1)) for each in which_clusters)
@@ -861,7 +861,7 @@ class Estimate(Described):
             together = np.zeros(len(sums), dtype=np.int64)
             np.maximum.at(together, sides.cluster, of_group[sides.group])
             degrees = covariance_degrees(sums, treated, self.sample.replicas, present, together)
-        elif fit.convention == "pooled":
+        elif fit.vcov == "pooled":
             degrees = float(fit.degrees_of_freedom[used].min())
         return wald(self.effect_level[used], cov, degrees)
 
@@ -873,7 +873,7 @@ class Estimate(Described):
         its errors in different terms are not known apart, so that they have no part in joint tests.
         """
         on_scale = self.sample.question.scale == "proportional"
-        if self.convention == "jackknife" and on_scale and self.joint:
+        if self.vcov == "jackknife" and on_scale and self.joint:
             degrees = self._degrees_on_two_sides(lambda level, _: level)
         else:
             degrees = self.degrees_of_freedom
@@ -883,7 +883,7 @@ class Estimate(Described):
     @property
     def on_one_cluster(self) -> BoolArray:
         """Which terms have a pooled variance under "jackknife", since a side of them is one cluster, shape (K,)."""
-        if self.convention != "jackknife" or not self.joint or self.leave_out.pooled is None:
+        if self.vcov != "jackknife" or not self.joint or self.leave_out.pooled is None:
             return np.zeros(len(self.terms), dtype=bool)
         return (self.leave_out.pooled.squares(np.arange(self.sample.n_rows)) > 0) & self.estimable
 
@@ -1223,7 +1223,7 @@ def few_clusters_warning(fit: Estimate) -> str | None:
     """Say in one sentence why the headline's interval is not to be trusted, or return None.
 
     Under "jackknife" it warns where fewer than 5 clusters are on the treated or on the comparison side: no variance
-    estimate is reliable with so few. Under the other conventions it warns where the smaller of the effective number of
+    estimate is reliable with so few. With other covariance estimators it warns where the smaller of the effective number of
     clusters and the number of treated clusters, or the fewer of winners and losers of a lottery, is below 20. With as
     many degrees of freedom as the smaller of them has, where each cohort takes one of the treated clusters' for its
     mean, a t statistic exceeds the normal 5% critical value as often as the sentence says, or somewhat oftener, because
@@ -1235,9 +1235,9 @@ def few_clusters_warning(fit: Estimate) -> str | None:
         headline = fit.headline
     except QuestionError:  # whoever asks for the average is told why there is none
         return None
-    if fit.convention == "jackknife":
+    if fit.vcov == "jackknife":
         return _few_on_a_side(fit, headline)
-    if fit.convention == "pooled":
+    if fit.vcov == "pooled":
         return _of_pooled(fit)
     instrument, effective = fit.sample.question.instrument, effective_clusters(headline)[0]
     few, means = treated_clusters(headline), max(len(fit.sample.cohorts), 1)
@@ -1260,7 +1260,7 @@ def few_clusters_warning(fit: Estimate) -> str | None:
     return (
         f"{fit.design}: of {fit.n_clusters} clusters {who}, and the average's variance rests on about {effective:.0f}; "
         "a 5% test with normal critical values then rejects a true null in at least about "
-        f'{size:.0%} of samples, so use convention "jackknife"{instead}.'
+        f'{size:.0%} of samples, so use vcov="jackknife"{instead}.'
     )
 
 
@@ -1301,7 +1301,7 @@ def _of_pooled(fit: Estimate) -> str | None:
     question, treated = fit.sample.question, treated_clusters(fit)
     refused = question.cluster or question.instrument or question.group  # by few_treated
     if len(fit.sample.cohorts) != 1:
-        instead = 'convention "jackknife"' if refused else "study.few_treated"
+        instead = 'vcov "jackknife"' if refused else "study.few_treated"
         return (
             f"{fit.design}: with several dates comparison clusters are compared over averages of the treated clusters' "
             "periods, which vary less than those of one date, so that the pooled test of an average over dates "

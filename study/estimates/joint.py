@@ -31,10 +31,10 @@ class Joint:
     names : tuple of str
     effect : ndarray, shape (K,)
     influence : ndarray, shape (n, K)
-        On the union of the estimates' units, under each one's convention; a unit outside an estimate's sample has a
+        On the union of the estimates' units, under each one's vcov; a unit outside an estimate's sample has a
         zero there.
     sampling : ndarray, shape (n, K)
-        The same under no convention: estimators that are equal have the same.
+        The same without small-sample corrections: estimators that are equal have the same.
     cluster : ndarray of int, shape (n,)
     treated : ndarray of bool, shape (n, K)
         Which units are on the treated side of a term.
@@ -151,7 +151,7 @@ class Stacked(NamedTuple):
     sample : Sample
     effect : ndarray, shape (K,)
     influence : ndarray, shape (n, K)
-        Under the estimate's convention.
+        Under the estimate's vcov.
     by_clusters : bool
         As :class:`Joint` has it.
     sampling : ndarray, shape (n, K)
@@ -172,7 +172,7 @@ class Stacked(NamedTuple):
         """Return some of an estimate's terms, shape (K,), or all."""
         which = np.ones(len(fit.terms), dtype=bool) if terms is None else terms
         influence, sampling = (each.select(which).dense() for each in (fit.errors, fit.influence_map))
-        sides, by_clusters = fit.sides, fit.convention == "jackknife"
+        sides, by_clusters = fit.sides, fit.vcov == "jackknife"
         treated = sides.treated[sides.group][:, which] > 0
         return cls(fit.sample, fit.effect[which], influence, by_clusters, sampling, treated, sides.stratum)
 

@@ -25,7 +25,7 @@ from study.core import (
 Clustered = Literal["CR0", "CR1", "CR1_fixest", "CR1_areg"]
 # Covariances that a design hands over as matrices, since some are no sums over clusters of units.
 Given = Literal["unadjusted", "robust", "clustered", "twoway", "driscoll_kraay"]
-Convention = Literal["jackknife", "pooled", Clustered, Given]
+VcovName = Literal["jackknife", "pooled", Clustered, Given]
 
 NAMED: tuple[Clustered, ...] = get_args(Clustered)
 GIVEN: tuple[Given, ...] = get_args(Given)
@@ -73,7 +73,7 @@ class Wald(NamedTuple):
 
 
 def covariance(
-    influence: Influence | FloatArray, cluster: IntArray, convention: Convention = "CR0", **sizes: int
+    influence: Influence | FloatArray, cluster: IntArray, vcov: VcovName = "CR0", **sizes: int
 ) -> FloatArray:
     """Return the cluster-robust covariance of the estimates.
 
@@ -82,7 +82,7 @@ def covariance(
     influence : Influence or ndarray, shape (n, K)
         By unit, scaled so that an estimate's error is its mean.
     cluster : ndarray of int, shape (n,)
-    convention : {"CR0", "CR1", "CR1_fixest", "CR1_areg"}
+    vcov : {"CR0", "CR1", "CR1_fixest", "CR1_areg"}
         Sum over clusters of s s' / n^2; that times G/(G-1); and that times (N-1)/(N-k) again. "CR1_fixest"
         counts k as fixest does and Stata's xtreg and reghdfe do: unit effects, nested in clusters, are not
         counted. "CR1_areg" counts them, as Stata's areg and fixest's K.fixef = "full" do.
@@ -95,22 +95,22 @@ def covariance(
     """
     influence = influence if isinstance(influence, Influence) else Influence.of(influence)
     meat: FloatArray = influence.products(cluster) / influence.shape[0] ** 2
-    return meat * small_sample_factor(int(cluster.max()) + 1, convention, **sizes)
+    return meat * small_sample_factor(int(cluster.max()) + 1, vcov, **sizes)
 
 
 def small_sample_factor(
-    n_clusters: int, convention: Convention, n_obs: int = 0, df_k: int = 0, n_fixed_effects: int = 0
+    n_clusters: int, vcov: VcovName, n_obs: int = 0, df_k: int = 0, n_fixed_effects: int = 0
 ) -> float:
-    """Return the factor by which a convention multiplies CR0; NaN where it leaves no degree of freedom, N - k <= 0."""
-    refuse_unknown("convention", convention, NAMED, "Covariance")
+    """Return the factor by which a covariance estimator multiplies CR0; NaN where it leaves no degree of freedom, N - k <= 0."""
+    refuse_unknown("vcov", vcov, NAMED, "Covariance")
     if n_clusters < 2:
         raise QuestionError("Covariance: there is one cluster, so no sampling variance can be estimated.")
-    if convention == "CR0":
+    if vcov == "CR0":
         return 1.0
     factor = n_clusters / (n_clusters - 1)
-    if convention == "CR1":
+    if vcov == "CR1":
         return factor
-    others = max(n_fixed_effects - 1, 0) if convention == "CR1_areg" else 0
+    others = max(n_fixed_effects - 1, 0) if vcov == "CR1_areg" else 0
     left = n_obs - df_k - others
     return factor * (n_obs - 1) / left if left > 0 else math.nan
 

@@ -62,7 +62,7 @@ def save(fit: Estimate, path: Path) -> None:
 def load_estimate(path: str | Path, panel: Panel | None = None) -> Estimate:
     """Read an estimate that :meth:`Estimate.save` wrote.
 
-    Effects, standard errors under every convention, covariance, intervals, bands, tests, averages, tables and
+    Effects, standard errors under every vcov, covariance, intervals, bands, tests, averages, tables and
     figures are those of the estimate that was saved, and so is what a design finds on ``fit.sample``.
 
     Parameters

@@ -164,7 +164,7 @@ class Pairs:
     ----------
     pairs : tuple of (str, str), length P
     difference, std_error : ndarray, shape (P,)
-        The first of a pair less the second, and its standard error under the estimate's convention; NaN where the
+        The first of a pair less the second, and its standard error by the estimate's ``vcov``; NaN where the
         two are the same, or one has none.
     degrees_of_freedom : ndarray, shape (P,)
         Of the pair's t statistic.

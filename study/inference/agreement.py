@@ -52,7 +52,7 @@ class Agreement:
         Groups of estimates that are algebraically equal on the sample.
     pairs : tuple of (str, str), length P
     difference, std_error : ndarray, shape (P,)
-        The first of a pair less the second; the standard error is under the estimates' conventions, NaN where the
+        The first of a pair less the second; the standard error is by the estimates' ``vcov``, NaN where the
         difference has no sampling variance.
     p_adjusted : ndarray, shape (P,)
         Share of draws whose largest absolute t over all differences is at least as extreme as the pair's; NaN
@@ -333,7 +333,7 @@ def adjusted_p_values(
 
     Each estimate's headline is one hypothesis, that the average is zero. The probability of one false rejection
     or more among the family is at most the level at which the adjusted p-values are read, in large samples,
-    whichever of the effects are zero. Statistics are those of the estimates' conventions; Romano and Wolf's are put on
+    whichever of the effects are zero. Statistics have the estimates' standard errors; Romano and Wolf's are put on
     the normal scale by their degrees of freedom before they are set against normal draws.
 
     Parameters

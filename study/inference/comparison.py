@@ -156,14 +156,14 @@ class Comparison(Described):
             fit, adjusted = self.estimates.get((outcome, label)), self.adjusted.get((outcome, label))
             if fit is not None:
                 row |= fit.tidy(level).iloc[0].to_dict()
-                row |= {"convention": fit.errors_by, "n_units": fit.sample.n_units, "n_obs": fit.n_obs}
+                row |= {"vcov": fit.errors_by, "n_units": fit.sample.n_units, "n_obs": fit.n_obs}
             if adjusted is not None:
                 row |= {f"p_{method}": p_value for method, p_value in adjusted._asdict().items()}
             row |= {"outcome": outcome, "design": label, "compared": label in self.agreement[outcome].labels}
             row["refusal"] = self.refusals.get((outcome, label), "")
             rows.append(row)
         several = ["p_romano_wolf", "p_holm"] if len(self.outcomes) > 1 else []
-        sizes = ["convention", "n_units", "n_obs"]
+        sizes = ["vcov", "n_units", "n_obs"]
         columns = ["outcome", "design", "term", *NUMBERS, *several, *sizes, "compared", "refusal"]
         return pd.DataFrame(rows, columns=columns).astype({"n_units": "Int64", "n_obs": "Int64"})
 

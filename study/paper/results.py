@@ -40,7 +40,7 @@ class Result:
         The question's average; None where the design refused.
     path : tuple of Effect
         Effects by event time with their simultaneous band; empty for a coefficient.
-    convention : str
+    vcov : str
     n_units, n_treated, n_cohorts, n_clusters, n_obs : int
         Of the sample; treated are those first treated inside the window.
     untreated_mean : float
@@ -80,7 +80,7 @@ class Result:
     notes: tuple[str, ...]
     headline: Effect | None = None
     path: tuple[Effect, ...] = ()
-    convention: str = ""
+    vcov: str = ""
     n_obs: int = 0
     untreated_mean: float = np.nan
     power: Power = UNKNOWN
@@ -126,7 +126,7 @@ def answer(task: Task, panel: Panel) -> Result:
         refused,
         headline=effects(headline, task.level)[0],
         path=path,
-        convention=fit.convention,
+        vcov=fit.vcov,
         n_obs=fit.n_obs,
         untreated_mean=np.nan if headline.untreated_mean is None else float(headline.untreated_mean[0]),
         power=smallest_effect(headline),

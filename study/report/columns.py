@@ -15,7 +15,7 @@ from study.panel import Scale
 from study.report.latex import MINUS
 from study.report.table import Block, Cell, Line, Number, error
 
-CONVENTIONS: dict[str, str] = {
+STANDARD_ERRORS: dict[str, str] = {
     "jackknife": "standard errors that leave out each cluster in turn, t distribution with the degrees of freedom of "
     "the clusters on both sides of the comparison",
     "pooled": "standard errors of one variance for treated and comparison clusters, t distribution with C - 2 degrees "

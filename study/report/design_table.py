@@ -19,7 +19,7 @@ from study.inference import LEVEL, Comparison
 from study.panel import Question, Sample, Scale
 from study.report.columns import (
     COLUMNS,
-    CONVENTIONS,
+    STANDARD_ERRORS,
     UNCLUSTERED,
     effects_between,
     lettered,
@@ -491,10 +491,10 @@ def _notes(words: Words, comparisons: Sequence[Comparison], style: Style, family
     fits = _fits(comparisons)
     notes = []
     if fits and style.notes != "none":
-        by = dict.fromkeys(words.cluster(fit) for fit in fits if fit.convention not in UNCLUSTERED)
-        conventions = _by_design(_said(comparisons, lambda fit: CONVENTIONS[fit.errors_by]))
+        by = dict.fromkeys(words.cluster(fit) for fit in fits if fit.vcov not in UNCLUSTERED)
+        errors = _by_design(_said(comparisons, lambda fit: STANDARD_ERRORS[fit.errors_by]))
         clustered = f", clustered by {' or '.join(by)}" if by else ""
-        notes.append(f"Standard errors in parentheses{clustered}: {conventions}.")
+        notes.append(f"Standard errors in parentheses{clustered}: {errors}.")
     if fits and style.notes == "full":
         notes = [
             f"Estimand: {_by_design(_said(comparisons, lambda fit: _estimand(fit, style.terms)))}.",

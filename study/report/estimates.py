@@ -31,7 +31,7 @@ from study.designs import all_designs
 from study.estimates import NUMBERS, Effect, Estimand, Estimate, smallest_effect
 from study.inference import Comparison, agreement_of, answered
 from study.panel import Panel, Question, Sample
-from study.report.columns import COLUMNS, CONVENTIONS, POWER_OF, UNCLUSTERED
+from study.report.columns import COLUMNS, STANDARD_ERRORS, POWER_OF, UNCLUSTERED
 from study.report.design_table import (
     SCALES,
     STARS,
@@ -197,7 +197,7 @@ def _part(name: str, value: Any) -> str:
 def _specification(fit: Estimate) -> dict[str, Any]:
     """Return what may distinguish an estimate from another by the same design for the same outcome."""
     fields_of = {k: v for k, v in vars(fit.sample.question).items() if k not in ("outcome", "scale")}
-    return fields_of | {"convention": fit.errors_by, "panel": fit.sample.panel.name} | dict(fit.options)
+    return fields_of | {"vcov": fit.errors_by, "panel": fit.sample.panel.name} | dict(fit.options)
 
 
 def _by_scale(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -260,7 +260,7 @@ def estimate_facts(fit: Estimate, level: float = 0.95) -> tuple[str, dict[str, s
 def _clusters(fit: Estimate) -> list[str]:
     """Say how many clusters errors have and what these are, nothing of errors that have none."""
     by = fit.sample.question.cluster or fit.sample.panel.unit
-    return [] if fit.convention in UNCLUSTERED else [f"{counted(fit.n_clusters, 'cluster')}, by {by}"]
+    return [] if fit.vcov in UNCLUSTERED else [f"{counted(fit.n_clusters, 'cluster')}, by {by}"]
 
 
 def _conditions(question: Question) -> str:
@@ -349,7 +349,7 @@ def described(fit: Estimate) -> list[str]:
                 f"{counted(sample.n_units, 'unit')}, {sample.n_treated} of them treated{_in_cohorts(sample)}",
                 counted(fit.n_obs, "observation"),
                 *_clusters(fit),
-                CONVENTIONS[fit.errors_by],
+                STANDARD_ERRORS[fit.errors_by],
             ]
         ),
         *power,
@@ -402,7 +402,7 @@ def _record(fit: Estimate, level: float) -> dict[str, Any]:
         "question": asdict(fit.sample.question),
         "panel": {"name": fit.sample.panel.name, "checksum": fit.sample.panel_checksum},
         "estimand": fit.estimand,
-        "convention": fit.errors_by,
+        "vcov": fit.errors_by,
         "level": level,
         "n_units": fit.sample.n_units,
         "n_treated": fit.sample.n_treated,

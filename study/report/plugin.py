@@ -102,9 +102,9 @@ def fixed_effects(fit: Estimate) -> str | None:
 
 def cluster(fit: Estimate) -> str:
     """Return what standard errors are clustered by."""
-    return "none" if fit.convention in UNCLUSTERED else fit.sample.question.cluster or "unit"
+    return "none" if fit.vcov in UNCLUSTERED else fit.sample.question.cluster or "unit"
 
 
 def errors(fit: Estimate) -> dict[str, str]:
-    """Return the small-sample convention, and what errors are clustered by."""
+    """Return the covariance estimator, and what errors are clustered by."""
     return {"vcov_type": fit.errors_by, "clustervar": cluster(fit)}

@@ -94,7 +94,7 @@ def performance(replications: Mapping[str, Replications]) -> pd.DataFrame:
         bias, rmse
             Of the estimates.
         coverage, published_coverage
-            Of intervals under the default convention and that of the design's reference implementation.
+            Of intervals with default standard errors and with those of the design's reference implementation.
         centred_coverage, published_centred_coverage
             How often they have the mean estimate in them ("bias-eliminated coverage"), which judges errors alone.
         error_ratio
@@ -475,7 +475,7 @@ def _after_pretest(best: pd.DataFrame, scale: Scale) -> Iterator[str]:
 def _conventions(
     replications: Mapping[str, Replications], frame: pd.DataFrame, level: float
 ) -> Iterator[str]:
-    """Say which convention's intervals have the mean estimate in them nearer to nominal, over designs."""
+    """Say with which standard errors intervals have the mean estimate in them nearer to nominal, over designs."""
     pair = ["centred_coverage", "published_centred_coverage"]
     both = frame.dropna(subset=pair)
     if both.empty:
@@ -489,10 +489,10 @@ def _conventions(
     error = np.sqrt(np.sum(parts**2)) / len(both)
     if (off[pair[0]] != off[pair[1]]).any():
         yield (
-            f"Leaving bias aside, intervals cover {default:.1%} under the default convention and {published:.1%} under "
+            f"Leaving bias aside, intervals cover {default:.1%} with default standard errors and {published:.1%} under "
             f"those of the designs' references (Monte-Carlo error of the difference {100 * error:.2g} points)."
         )
-        yield f"The default convention is nearer to {100 * level:g}% for {nearer} of {counted(len(off), 'design')}."
+        yield f"The default is nearer to {100 * level:g}% for {nearer} of {counted(len(off), 'design')}."
 
 
 def _range(ends: Sequence[float], scale: Scale) -> str:

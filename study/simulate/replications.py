@@ -61,11 +61,11 @@ class Answer(NamedTuple):
     Attributes
     ----------
     estimate, std_error : float
-        The headline and its standard error under the default convention.
+        The headline and its standard error with default standard errors.
     low, high : float
         Its interval.
     published_low, published_high : float
-        Its interval under the convention of the design's reference implementation.
+        Its interval with the standard errors of the design's reference implementation.
     p_wald, p_largest : float
         Of the joint tests that effects before treatment are zero; NaN where the design has none. The second is by
         :data:`DRAWS` draws B and a multiple of 1 / (B + 1), so that a test of size a rejects where it is at most a.
@@ -327,7 +327,9 @@ def answer(entrant: Entrant, sample: Sample, level: float, seed: int) -> tuple[A
     path = fit.aggregate("event") if fit.estimand.has_path and fit.joint else None
     if path is not None and path.pre.any():
         tests = pre_test(path.select(path.pre), draws=DRAWS, seed=seed)
-    own, published = (Effect.of("", each, level) for each in (headline, headline.under(headline.published)))
+    own, published = (
+        Effect.of("", each, level) for each in (headline, headline.with_vcov(headline.published))
+    )
     intervals = (own.conf_low, own.conf_high, published.conf_low, published.conf_high)
     values = Answer(own.estimate, own.std_error, *intervals, tests.p_value, tests.p_largest, own.mde)
     return values, "" if headline.varies[0] else _why_none(fit, headline)

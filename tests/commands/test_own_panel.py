@@ -102,7 +102,7 @@ def test_texts_and_tables_call_the_clusters_by_the_unit_column_of_a_file(own):
 
 def test_errors_of_independent_observations_have_no_clusters(own):
     study_of = ("--panel", "my.dta", *ROLES, "--event", "entry", "--design", "panel_ols")
-    done = command("estimate", *study_of, "--convention", "robust", cwd=own)
+    done = command("estimate", *study_of, "--vcov", "robust", cwd=own)
     assert "errors: robust\n" in done.stdout
 
 

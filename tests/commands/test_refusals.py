@@ -303,7 +303,7 @@ ASKED: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("estimate", {"option": "variance=robust"}, 'sun_abraham: there is no variance "robust"'),
     ("estimate", {"design": "poisson_twfe", "scale": "log1p"}, "use --scale proportional"),
-    ("estimate", {"convention": "HC1"}, 'there is no convention "HC1"'),
+    ("estimate", {"vcov": "HC1"}, 'there is no vcov "HC1"'),
     ("estimate", {"base": "varying"}, "a question with --base varying"),
     ("compare", {"draws": "0"}, "--draws is 0; it must be a whole number, at least 1."),
     ("compare", {"seed": "-1"}, "--seed is -1; it must be a whole number, at least 0."),
@@ -429,7 +429,7 @@ SAID: list[tuple[Callable[[], Any], str]] = [
         lambda: study.estimate(panel(), question(), "twfe", covariates=["size"]),
         "covariates is part of what is asked and no option; say it with Question(covariates=...).",
     ),
-    (lambda: study.estimate(panel(), question(), convention="HC1"), 'there is no convention "HC1"'),
+    (lambda: study.estimate(panel(), question(), vcov="HC1"), 'there is no vcov "HC1"'),
     (lambda: study.estimate(panel(), question()).aggregate("time"), '"time"'),
     (lambda: study.estimate(panel(), question()).tidy(95), "level is 95; it must lie between 0 and 1"),
     # Formulas

@@ -136,7 +136,7 @@ def test_dates_are_the_path_that_they_mean() -> None:
     by_date, by_path = (estimate(whole, Question("y", event), "dcdh") for event in ("event", "D"))
     np.testing.assert_array_equal(by_date.effect, by_path.effect)
     np.testing.assert_array_equal(by_date.std_error, by_path.std_error)
-    pooled = [fit.under("pooled").std_error for fit in (by_date, by_path)]
+    pooled = [fit.with_vcov("pooled").std_error for fit in (by_date, by_path)]
     np.testing.assert_array_equal(*pooled)
     assert np.isfinite(pooled[0][~by_path.reference]).all()
 
@@ -243,7 +243,7 @@ def test_units_leave_when_treatment_has_been_above_and_below_the_first_and_befor
     assert fit.effect[fit.event_time == 0][0] == pytest.approx(own[[0, 2]].mean() - own[3:6].mean())
     assert np.isfinite(fit.std_error[fit.event_time == 0]).all()  # of two switchers
     pooled = (2 * own[[0, 2]].var() + 3 * own[3:6].var()) / (2 + 3 - 2) * (1 / 2 + 1 / 3)
-    assert fit.under("pooled").std_error[fit.event_time == 0][0] == pytest.approx(np.sqrt(pooled))
+    assert fit.with_vcov("pooled").std_error[fit.event_time == 0][0] == pytest.approx(np.sqrt(pooled))
     assert np.isfinite(fit.std_error[fit.event_time == 1]).all()
     assert not any("in no effect" in note for note in fit.notes)
     own = y[:, 2] - y[:, 0]

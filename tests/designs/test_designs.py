@@ -276,7 +276,7 @@ def test_factors_of_cohorts_and_periods_drop_out_of_a_saturated_poisson_regressi
         same([ours], [theirs])
     # With unit effects a unit weighs as its total outcome in what leaving it out does, which the factors move the less
     # the more units there are: by a fifth at most with 50, by two hundredths with 150.
-    same(*([fit.under("CR1_fixest")] for fit in (ours, theirs)))
+    same(*([fit.with_vcov("CR1_fixest")] for fit in (ours, theirs)))
     np.testing.assert_allclose(theirs.std_error, ours.std_error, rtol=0.05)
 
 
@@ -395,7 +395,7 @@ def test_learners_say_how_much_the_draws_of_the_folds_move_effects(design: str) 
     fit = estimate(simulated.panel(n=60), ASKED.replace(covariates=("x1",)), design, **options)
     (said,) = (note for note in fit.notes if "draws of the folds" in note)
     used = ~fit.reference
-    spread = fit.of_draw[used].std(axis=1, ddof=1) / fit.under("CR0").std_error[used]
+    spread = fit.of_draw[used].std(axis=1, ddof=1) / fit.with_vcov("CR0").std_error[used]
     most, deviation = f"{spread.max():.2f}", "has a standard deviation of"
     if design == "dml_did":
         share = f"{np.median(spread):.2f} CR0 standard errors in the median cell, of {most} in the one that moves most."
@@ -543,7 +543,7 @@ def test_where_no_treated_unit_is_seen_before_treatment_the_design_refuses_by_it
     assert "\n" not in str(error.value)
 
 
-# By the convention of the designs' references; and whose effects are against all periods before treatment, not one.
+# With the standard errors of the designs' references; and whose effects are against all periods before treatment, not one.
 PUBLISHED = {
     "CR0": "callaway_santanna changes_in_changes dcdh dml_did dml_irm dml_panel dml_stacked imputation lee_wooldridge "
     "lp_did stacked",
@@ -571,9 +571,9 @@ def test_a_design_is_listed_with_the_estimand_of_its_answers_which_name_their_co
     assert find_design(design).estimand is fit.estimand
     assert design in PUBLISHED[fit.published].split()
     assert set(re.findall(r'"(CR\w+)"', find_design(design).function.__doc__)) <= {fit.published}
-    assert np.isfinite(fit.under(fit.published).std_error[~fit.reference]).all()
+    assert np.isfinite(fit.with_vcov(fit.published).std_error[~fit.reference]).all()
     assert (fit.against == "all_before") == (design in AGAINST_ALL_BEFORE)
-    assert (fit.design, fit.convention) == (design, "jackknife")
+    assert (fit.design, fit.vcov) == (design, "jackknife")
     assert fit.n_obs == COUNTED.get(design, 60 * 8)
 
 

@@ -107,7 +107,7 @@ def test_equals_doubleml_on_the_same_folds(gaps, fields, learners):
     fit = estimate(panel, ask("x1", "x2", **fields), "dml_did", **QUICK | {"learner": g, "propensity": m})
     itself = doubleml_itself(fit, (g, m))
     np.testing.assert_allclose(fit.effect[~fit.reference], itself.coef, rtol=EXACT, atol=EXACT)
-    np.testing.assert_allclose(fit.under("CR0").std_error[~fit.reference], itself.se, rtol=EXACT)
+    np.testing.assert_allclose(fit.with_vcov("CR0").std_error[~fit.reference], itself.se, rtol=EXACT)
 
 
 def test_named_linear_learners_are_doubleml_with_least_squares_and_a_logit():
@@ -115,7 +115,7 @@ def test_named_linear_learners_are_doubleml_with_least_squares_and_a_logit():
     logit = LogisticRegression(C=np.inf, tol=1e-10, solver="newton-cholesky")
     itself = doubleml_itself(fit, (LinearRegression(), logit))
     np.testing.assert_allclose(fit.effect[~fit.reference], itself.coef, rtol=1e-7, atol=1e-8)
-    np.testing.assert_allclose(fit.under("CR0").std_error[~fit.reference], itself.se, rtol=1e-7)
+    np.testing.assert_allclose(fit.with_vcov("CR0").std_error[~fit.reference], itself.se, rtol=1e-7)
 
 
 @pytest.mark.parametrize("anticipation", [0, 1])
@@ -148,7 +148,7 @@ def test_with_fixed_shares_averages_are_those_of_doubleml(base):
     question = ask("x1", base=base, comparison="never_treated")
     panel = without_ends(simulated.panel(n=110, cohorts=(4, 7)))
     fit = estimate(panel, question, "dml_did", variance="conditional", **options)
-    itself, fit = doubleml_itself(fit, (g, m)), fit.under("CR0")
+    itself, fit = doubleml_itself(fit, (g, m)), fit.with_vcov("CR0")
     for ours, theirs in (("event", "eventstudy"), ("cohort", "group"), ("calendar", "time")):
         made, average = fit.aggregate(ours), fit.aggregate(f"{ours}_average")
         found = itself.aggregate(theirs)
@@ -230,7 +230,7 @@ def test_draws_are_averaged_scores_clustered_and_high_propensities_bounded(trim)
     assert fit.effect[term] == pytest.approx(effect, rel=EXACT)
     np.testing.assert_allclose(fit.influence[:, term], influence, rtol=1e-9, atol=1e-9)
     sums = pd.Series(influence).groupby(fit.sample.cluster).sum()
-    assert fit.under("CR0").std_error[term] == pytest.approx(np.sqrt((sums**2).sum()) / 150, rel=EXACT)
+    assert fit.with_vcov("CR0").std_error[term] == pytest.approx(np.sqrt((sums**2).sum()) / 150, rel=EXACT)
     asked = find_design("dml_did").nuisances_of(fit.sample, **options)
     bounded = sum(
         int(np.sum(found["treatment"][part.functions["treatment"].target == 0] > 1 - trim))

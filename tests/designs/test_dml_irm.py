@@ -127,9 +127,9 @@ def test_equals_doubleml_on_the_same_folds(learner, effect, trim, cluster):
     assert fit.effect[0] == pytest.approx(model.coef[0], rel=EXACT)
     sums = np.bincount(sample.cluster, weights=model.psi[:, 0, 0])
     expected = np.sqrt(np.sum(sums**2)) / abs(model.psi_deriv.sum())
-    assert fit.under("CR0").std_error[0] == pytest.approx(expected, rel=EXACT)
+    assert fit.with_vcov("CR0").std_error[0] == pytest.approx(expected, rel=EXACT)
     if cluster is None:
-        assert fit.under("CR0").std_error[0] == pytest.approx(model.se[0], rel=EXACT)
+        assert fit.with_vcov("CR0").std_error[0] == pytest.approx(model.se[0], rel=EXACT)
 
 
 @pytest.mark.parametrize("effect", ["att", "ate"])
@@ -150,7 +150,7 @@ def test_without_covariates_compares_with_the_means_of_the_other_folds(effect):
     assert fit.effect[0] == pytest.approx(score.mean(), rel=EXACT)
     slope = 1.0 if effect == "ate" else treated / treated.mean()
     error = np.sqrt(np.sum((score - slope * score.mean()) ** 2)) / 60
-    assert fit.under("CR0").std_error[0] == pytest.approx(error, rel=EXACT)
+    assert fit.with_vcov("CR0").std_error[0] == pytest.approx(error, rel=EXACT)
 
 
 @pytest.mark.parametrize(("effect", "truth"), [("att", None), ("ate", 1.0)])

@@ -139,9 +139,9 @@ def test_equals_doubleml_on_the_same_folds(model, instrument, who, trim, cluster
     assert fit.effect[0] == pytest.approx(made.coef[0], rel=EXACT)
     sums = np.bincount(sample.cluster, weights=made.psi[:, 0, 0])
     expected = np.sqrt(np.sum(sums**2)) / abs(made.psi_deriv.sum())
-    assert fit.under("CR0").std_error[0] == pytest.approx(expected, rel=EXACT)
+    assert fit.with_vcov("CR0").std_error[0] == pytest.approx(expected, rel=EXACT)
     if cluster is None:
-        assert fit.under("CR0").std_error[0] == pytest.approx(made.se[0], rel=EXACT)
+        assert fit.with_vcov("CR0").std_error[0] == pytest.approx(made.se[0], rel=EXACT)
 
 
 @pytest.mark.parametrize("instrument", ["lottery", "letters"])
@@ -235,7 +235,7 @@ def test_without_covariates_the_partially_linear_model_is_cross_fitted_two_stage
     theta = (u @ v) / (w @ v)
     assert fit.effect[0] == pytest.approx(theta, rel=EXACT)
     error = np.sqrt(np.sum((v * (u - theta * w)) ** 2)) / abs(w @ v)
-    assert fit.under("CR0").std_error[0] == pytest.approx(error, rel=EXACT)
+    assert fit.with_vcov("CR0").std_error[0] == pytest.approx(error, rel=EXACT)
     effect = (w @ v) / (v @ v)
     t = effect * (v @ v) / np.sqrt(np.sum((v * (w - effect * v)) ** 2))
     assert f"by {effect:.3g} (t = {t:.1f})." in fit.notes[0]

@@ -173,7 +173,7 @@ def test_equals_doubleml_with_its_clustered_error_where_folds_are_equal(learner,
     fit = estimate(source, question, "dml_panel", learner=learner, repetitions=1)
     coefficient, error = doubleml_itself(question.sample(source), learner, clustered=True)
     assert fit.effect[0] == pytest.approx(coefficient, rel=EXACT)
-    assert fit.under("CR0").std_error[0] == pytest.approx(error, rel=EXACT)
+    assert fit.with_vcov("CR0").std_error[0] == pytest.approx(error, rel=EXACT)
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
@@ -184,7 +184,7 @@ def test_weights_rows_equally_where_folds_are_unequal(learner):
     pooled, _ = doubleml_itself(question.sample(source), learner, clustered=False)
     _, clustered_error = doubleml_itself(question.sample(source), learner, clustered=True)
     assert fit.effect[0] == pytest.approx(pooled, rel=EXACT)
-    assert fit.under("CR0").std_error[0] == pytest.approx(clustered_error, rel=0.05)
+    assert fit.with_vcov("CR0").std_error[0] == pytest.approx(clustered_error, rel=0.05)
 
 
 def cross_fitted_least_squares(sample, seed: int = 0):
@@ -218,7 +218,7 @@ def test_without_covariates_is_cross_fitted_first_differences(learner, missing, 
     fit = estimate(source, question, "dml_panel", learner=learner, repetitions=1, seed=3)
     coefficient, error = cross_fitted_least_squares(question.sample(source), seed=3)
     assert fit.effect[0] == pytest.approx(coefficient, rel=EXACT)
-    assert fit.under("CR0").std_error[0] == pytest.approx(error, rel=EXACT)
+    assert fit.with_vcov("CR0").std_error[0] == pytest.approx(error, rel=EXACT)
 
 
 def test_approaches_first_differences_with_period_effects_as_folds_grow():

@@ -120,7 +120,7 @@ def test_equals_doublemls_own_panel_model_with_period_means_taken_out(approach):
         warnings.simplefilter("ignore")
         coefficient, error = doubleml_panel(table, approach, fold_of_unit)
     assert fit.effect[0] == pytest.approx(coefficient, rel=EXACT)
-    assert fit.under("CR0").std_error[0] == pytest.approx(error, rel=EXACT)
+    assert fit.with_vcov("CR0").std_error[0] == pytest.approx(error, rel=EXACT)
 
 
 def test_without_covariates_random_effects_that_are_correlated_are_the_within_estimator():

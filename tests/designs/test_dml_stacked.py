@@ -82,13 +82,15 @@ def test_without_covariates_and_folds_it_is_callaway_and_santanna_by_event_time(
     assert ours.terms == theirs.terms
     assert np.array_equal(ours.reference, theirs.reference)
     np.testing.assert_allclose(ours.effect, theirs.effect, rtol=EXACT, atol=EXACT)
-    np.testing.assert_allclose(ours.under("CR0").std_error, theirs.under("CR0").std_error, rtol=EXACT)
+    np.testing.assert_allclose(ours.with_vcov("CR0").std_error, theirs.with_vcov("CR0").std_error, rtol=EXACT)
     np.testing.assert_allclose(ours.std_error, theirs.std_error, rtol=EXACT)
     np.testing.assert_allclose(ours.influence, theirs.influence, rtol=EXACT, atol=EXACT)
     np.testing.assert_allclose(ours.untreated_mean, theirs.untreated_mean, rtol=EXACT)
     assert ours.n_obs == theirs.n_obs
     average, other = ours.aggregate("event_average"), theirs.aggregate("event_average")
-    np.testing.assert_allclose(average.under("CR0").std_error, other.under("CR0").std_error, rtol=EXACT)
+    np.testing.assert_allclose(
+        average.with_vcov("CR0").std_error, other.with_vcov("CR0").std_error, rtol=EXACT
+    )
 
 
 @pytest.mark.parametrize("comparison", ["never_treated", "not_yet_treated"])
@@ -592,7 +594,7 @@ def test_the_headline_is_an_average_with_a_finite_error():
     after = np.isin(fit.terms, ("event 0", "event 1"))
     assert fit.headline.effect[0] == pytest.approx(fit.effect[after].mean())
     expected = np.sqrt((fit.influence[:, after].mean(axis=1) ** 2).sum()) / 60
-    assert fit.headline.under("CR0").std_error[0] == pytest.approx(expected)
+    assert fit.headline.with_vcov("CR0").std_error[0] == pytest.approx(expected)
 
 
 def test_designs_with_and_without_learners_are_set_beside_one_another() -> None:

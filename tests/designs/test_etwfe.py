@@ -89,7 +89,7 @@ def test_equals_a_regression_on_dummies(
     np.testing.assert_allclose(fit.covariance("CR0")[np.ix_(used, used)], covariance, rtol=1e-7, atol=1e-9)
     nested = len(np.unique(made.at.unit)) if effects == "unit" else 0
     errors = np.sqrt(dense.fixest_factor(slow, fit.n_clusters, nested) * np.diag(covariance))
-    np.testing.assert_allclose(fit.under("CR1_fixest").std_error[used], errors, rtol=1e-7)
+    np.testing.assert_allclose(fit.with_vcov("CR1_fixest").std_error[used], errors, rtol=1e-7)
 
 
 @pytest.mark.parametrize("scale", ["level", "proportional"])

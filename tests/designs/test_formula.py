@@ -60,9 +60,9 @@ def test_a_formula_asks_what_panel_and_question_ask(
 
 
 def test_a_formula_takes_options_of_the_design_a_convention_and_an_event_of_0_and_1() -> None:
-    fit = study.did("y ~ x1 | unit + time", table(), treatment="on", method="reg", convention="CR0")
+    fit = study.did("y ~ x1 | unit + time", table(), treatment="on", method="reg", vcov="CR0")
     assert fit.options["method"] == "reg"
-    assert fit.convention == "CR0"
+    assert fit.vcov == "CR0"
     expected = by_hand("callaway_santanna", path=True, covariates=("x1",))
     assert fit.headline.effect[0] == pytest.approx(expected.headline.effect[0], rel=0.05)
     assert fit.sample.n_treated == expected.sample.n_treated

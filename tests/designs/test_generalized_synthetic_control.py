@@ -101,7 +101,7 @@ def test_errors_are_the_jackknife_of_refits(covariates: tuple[str, ...]) -> None
     sample = asked.sample(panel)
     left = [estimate_of(sample.only(np.arange(24) != i, "left out"), panel) for i in range(24)]
     squares = np.sum((np.array(left) - np.mean(left)) ** 2)
-    assert made.under("CR1").std_error[0] == pytest.approx(np.sqrt(23 / 24 * squares), rel=1e-8)
+    assert made.with_vcov("CR1").std_error[0] == pytest.approx(np.sqrt(23 / 24 * squares), rel=1e-8)
     assert made.std_error[0] == pytest.approx(np.sqrt(squares), rel=1e-8)
 
 
@@ -112,7 +112,7 @@ def test_errors_by_cohort_are_the_jackknife_over_the_units_of_all_cohorts() -> N
         estimate(simulated.subset(panel, np.arange(20) != i), QUESTION, NAME, factors=0) for i in range(20)
     ]
     jackknife = np.sqrt(19) * np.std([each.effect for each in left], axis=0)
-    assert made.under("CR1").std_error == pytest.approx(jackknife, rel=0.005)
+    assert made.with_vcov("CR1").std_error == pytest.approx(jackknife, rel=0.005)
 
 
 def estimate_of(sample, panel: Panel) -> float:

@@ -64,7 +64,7 @@ def known(change: DoseChange) -> tuple[list[float], list[float]]:
 def test_slopes_errors_and_bandwidths_are_those_of_plain_loops(kernel: Any, gaps: float, ties: bool) -> None:
     panel = draw(np.random.default_rng(4), 120, gaps, ties=ties)
     sample = ASKED.sample(panel)
-    fit = asked(panel, kernel=kernel, variance="robust").under("CR0")
+    fit = asked(panel, kernel=kernel, variance="robust").with_vcov("CR0")
     for change in changes_by_dose(sample)[1::2]:
         d, dy = known(change)
         h = boundary.bandwidth(d, dy, kernel)
@@ -155,7 +155,7 @@ def test_one_cluster_of_all_units_close_to_untreated_leaves_no_error() -> None:
     state = np.where(panel.doses["dose"][:, 3] < 0.5, "low", panel.attributes["state"])
     fit = asked(replace(panel, attributes={"state": state}), ASKED.replace(cluster="state"))
     assert np.isnan(fit.std_error).all()
-    assert np.isfinite(fit.under("CR0").std_error[~fit.reference]).all()
+    assert np.isfinite(fit.with_vcov("CR0").std_error[~fit.reference]).all()
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])

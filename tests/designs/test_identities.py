@@ -84,7 +84,7 @@ def test_conservative_errors_of_imputation_are_those_of_etwfe_with_given_shares_
     extended = estimate(panel, ASKED, "etwfe", variance="conditional")
     identical_with_averages(imputed, extended)
     sampled = estimate(panel, ASKED, "imputation", leads=0).headline
-    assert sampled.under("CR0").std_error[0] > 1.001 * imputed.headline.under("CR0").std_error[0]
+    assert sampled.with_vcov("CR0").std_error[0] > 1.001 * imputed.headline.with_vcov("CR0").std_error[0]
 
 
 @pytest.mark.parametrize("effects", ["cohort", "unit"])

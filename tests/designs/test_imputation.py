@@ -267,7 +267,7 @@ def test_spells_average_what_has_an_onset_and_a_prediction_and_the_rest_is_count
     assert list(fit.event_time) == [0.0, 1.0, 2.0, 3.0]
     np.testing.assert_allclose(fit.effect, [tau[since == e].mean() for e in range(4)], rtol=1e-9)
     assert fit.aggregate("treated_average").effect[0] == pytest.approx(tau[known].mean(), rel=1e-9)
-    assert np.isfinite(fit.under("pooled").std_error[:2]).all()
+    assert np.isfinite(fit.with_vcov("pooled").std_error[:2]).all()
     lost = int((path == 1).sum() - known.sum())
     assert lost == 4 + 8 + 99
     assert fit.remarks == (

@@ -218,8 +218,8 @@ def test_named_covariances_are_those_of_linearmodels_with_dummies(method: str, w
     theirs = covariances(sample, method)
     assert list(fit.given) == list(theirs)
     for name, variance in theirs.items():
-        assert fit.under(name).std_error[0] == pytest.approx(np.sqrt(variance), rel=EXACT)
-        assert np.isinf(fit.under(name).degrees_of_freedom).all()
+        assert fit.with_vcov(name).std_error[0] == pytest.approx(np.sqrt(variance), rel=EXACT)
+        assert np.isinf(fit.with_vcov(name).degrees_of_freedom).all()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -234,7 +234,9 @@ def test_with_one_instrument_every_method_is_the_reduced_form_over_the_first_sta
         (reduced.influence[:, 0] - fit.effect[0] * first.influence[:, 0]) / first.effect[0],
         atol=1e-8,
     )
-    assert fit.under("CR0").std_error[0] == pytest.approx(fit.under("clustered").std_error[0], rel=EXACT)
+    assert fit.with_vcov("CR0").std_error[0] == pytest.approx(
+        fit.with_vcov("clustered").std_error[0], rel=EXACT
+    )
 
 
 def test_with_two_periods_and_a_lottery_it_is_the_wald_ratio_of_changes() -> None:
@@ -390,7 +392,7 @@ def test_the_influence_counts_that_instruments_move_units_of_other_effects() -> 
         made = replace(made, outcomes={"y": y}, doses={"dose": dose})
         fit = estimate(made, ask(*TWO, covariates=()), "iv")
         estimates.append(fit.effect[0])
-        errors.append([fit.under(name).std_error[0] for name in ("CR0", "clustered")])
+        errors.append([fit.with_vcov(name).std_error[0] for name in ("CR0", "clustered")])
     ours, conventional = np.mean(errors, axis=0) / np.std(estimates)
     assert abs(ours - 1) < 0.2
     assert conventional < 0.85
@@ -429,7 +431,7 @@ def test_the_effective_f_of_one_instrument_is_the_squared_t_statistic_of_the_fir
     cluster: str | None,
 ) -> None:
     made, asked = panel(gaps=0.05), ask("push", cluster=cluster)
-    first = estimate(made, asked, "iv", stage="first", convention="CR1_fixest")
+    first = estimate(made, asked, "iv", stage="first", vcov="CR1_fixest")
     f = (first.effect[0] / first.std_error[0]) ** 2
     (note,) = (note for note in estimate(made, asked, "iv").notes if note.startswith("First stage"))
     assert note == f"First stage: the effective F of push is {f:.3g} (Montiel Olea and Pflueger 2013)."
@@ -610,23 +612,23 @@ def test_the_sides_of_a_lottery_are_its_winners_and_losers(design, instrument, o
     assert fit.notes[-1].endswith("on a side the interval need not hold its level.")
     of_nine = estimate(lottery_panel(9), asked, design, **options)
     assert not any("carry" in note for note in of_nine.notes)
-    told = of_nine.under("CR0").notes[-1]
+    told = of_nine.with_vcov("CR0").notes[-1]
     size = 2 * stats.t.sf(stats.norm.ppf(0.975), 8)  # of 9 winners, though 35 are treated
     assert told.startswith(
         f"{design}: of 60 clusters {instrument} moves 9, and the average's variance rests on"
     )
-    assert told.endswith(f'in at least about {size:.0%} of samples, so use convention "jackknife".')
+    assert told.endswith(f'in at least about {size:.0%} of samples, so use vcov="jackknife".')
 
 
 def test_few_losers_are_warned_of_as_few_winners_are():
-    fit = estimate(lottery_panel(53), Question("y", "d", instrument="post"), "iv", convention="CR1")
+    fit = estimate(lottery_panel(53), Question("y", "d", instrument="post"), "iv", vcov="CR1")
     assert f"in at least about {2 * stats.t.sf(stats.norm.ppf(0.975), 6):.0%} of samples" in fit.notes[-1]
 
 
 def test_an_estimate_by_an_instrument_without_a_variance_names_no_test_that_is_refused():
     made = lottery_panel(9)
     flat = replace(made, outcomes={"y": np.zeros(made.outcomes["y"].shape)})
-    fit = estimate(flat, Question("y", "d", instrument="post"), "iv", convention="CR0")
+    fit = estimate(flat, Question("y", "d", instrument="post"), "iv", vcov="CR0")
     assert fit.notes[-1].endswith("that can be estimated (of 60 clusters post moves 9).")
 
 

@@ -59,7 +59,7 @@ def test_equals_a_regression_of_averaged_outcomes_with_each_of_its_errors(
     slow = cross_section(left[:, 3:].mean(axis=1), ~np.isnan(panel.first_treated["event"]), x)
     question = ASKED.replace(covariates=covariates)
     for name, (effect, error) in slow.items():
-        options = {"transform": transform, "variance": name, "convention": "CR0"}
+        options = {"transform": transform, "variance": name, "vcov": "CR0"}
         made = estimate(panel, question, "lee_wooldridge", **options).headline
         assert made.effect[0] == pytest.approx(effect, abs=1e-9)
         assert made.std_error[0] == pytest.approx(error, rel=1e-9)
@@ -69,7 +69,7 @@ def test_without_covariates_the_default_is_hc3_and_pooled_is_ols_with_its_t_test
     panel = one_date(4)
     effect, hc3 = cross_section_of(panel)["HC3"]
     assert estimate(panel, ASKED, "lee_wooldridge").headline.std_error[0] == pytest.approx(hc3, rel=1e-9)
-    ours = estimate(panel, ASKED, "lee_wooldridge", convention="pooled").headline.tidy().iloc[0]
+    ours = estimate(panel, ASKED, "lee_wooldridge", vcov="pooled").headline.tidy().iloc[0]
     assert ours["std_error"] == pytest.approx(cross_section_of(panel)["OLS"][1], rel=1e-9)
     assert ours["p_value"] == pytest.approx(2 * stats.t.sf(abs(effect) / ours["std_error"], 28), rel=1e-9)
 
@@ -84,7 +84,7 @@ def cross_section_of(panel: Panel) -> dict[str, tuple[float, float]]:
 def test_one_treated_unit_has_a_pooled_t_test_in_every_design(design: str) -> None:
     panel = one_date(1)
     fit = estimate(panel, ASKED, design)
-    made = fit.under("pooled").headline
+    made = fit.with_vcov("pooled").headline
     assert fit.headline.std_error == pytest.approx(made.std_error, rel=1e-9)
     # What the others' changes vary by: of each of them in place of the treated unit, that of the sample.
     others = simulated.subset(panel, np.arange(30) > 0)
@@ -97,7 +97,7 @@ def test_one_treated_unit_has_a_pooled_t_test_in_every_design(design: str) -> No
     assert made.std_error[0] == pytest.approx(spread * np.sqrt(1 + 1 / 29), rel=1e-9)
     assert made.degrees_of_freedom[0] == 28
     assert made.test().p_value == pytest.approx(made.tidy()["p_value"][0], rel=1e-9)
-    assert "normal" in " ".join(fit.under("pooled").notes)
+    assert "normal" in " ".join(fit.with_vcov("pooled").notes)
 
 
 @pytest.mark.parametrize("variance", ["OLS", "HC0"])
@@ -113,7 +113,7 @@ def test_errors_of_one_regression_are_said_to_be_wrong_for_averages_over_several
 
 
 def test_a_pooled_variance_of_several_dates_is_said_to_be_too_small() -> None:
-    fit = estimate(simulated.panel(), ASKED, "callaway_santanna", convention="pooled")
+    fit = estimate(simulated.panel(), ASKED, "callaway_santanna", vcov="pooled")
     assert "several dates" in " ".join(fit.notes)
 
 
@@ -121,12 +121,12 @@ def test_pooled_errors_of_clusters_are_those_of_their_means() -> None:
     panel = one_date(6, n=30)
     of_three = np.array([f"s{i // 3}" for i in range(30)])
     clustered = replace(panel, attributes={"state": of_three})
-    made = estimate(clustered, ASKED.replace(cluster="state"), "lee_wooldridge", convention="pooled").headline
+    made = estimate(clustered, ASKED.replace(cluster="state"), "lee_wooldridge", vcov="pooled").headline
     y = panel.outcomes["y"].reshape(10, 3, 8).mean(axis=1)
     first = panel.first_treated["event"][::3]
     whole = simulated.subset(panel, np.arange(30) < 10)
     means = replace(whole, outcomes={"y": y}, first_treated={"event": first})
-    plain = estimate(means, ASKED, "lee_wooldridge", convention="pooled").headline
+    plain = estimate(means, ASKED, "lee_wooldridge", vcov="pooled").headline
     assert made.std_error[0] == pytest.approx(plain.std_error[0], rel=1e-9)
     assert made.degrees_of_freedom[0] == plain.degrees_of_freedom[0] == 8
 
@@ -159,7 +159,7 @@ def test_influence_is_the_derivative_by_weights(asked: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("question", "options", "names"),
     [
-        (ASKED, {"variance": "HC3"}, ("HC3", 'convention="pooled"')),
+        (ASKED, {"variance": "HC3"}, ("HC3", 'vcov="pooled"')),
         (ASKED.replace(cluster="state"), {"variance": "OLS"}, ("cluster", 'variance="sampling"')),
         (ASKED.replace(weights="x"), {"variance": "HC0"}, ("weights",)),
         (ASKED.replace(lag=1), {}, ("gaps", "imputation")),
@@ -250,6 +250,6 @@ def test_the_pooled_t_test_is_exact_with_normal_errors_however_few_are_treated(t
     made = replace(simulated.panel(n=12), first_treated={"event": dates}, covariates={})
     for _ in range(PANELS):
         panel = replace(made, outcomes={"y": np.cumsum(rng.normal(size=(12, 8)), axis=1)})
-        fit = estimate(panel, ASKED, "lee_wooldridge", convention="pooled")
+        fit = estimate(panel, ASKED, "lee_wooldridge", vcov="pooled")
         rejects += fit.headline.tidy()["p_value"][0] <= 0.05
     assert abs(rejects / PANELS - 0.05) <= 3 * np.sqrt(0.05 * 0.95 / PANELS)

@@ -111,7 +111,7 @@ def test_influence_is_the_jackknife_of_refits(options: dict[str, Any]) -> None:
     left = np.array(without)
     assert made.influence == pytest.approx(49 * (left.mean(axis=0) - left), abs=1e-6)
     spread = np.sum((left - left.mean(axis=0)) ** 2, axis=0)
-    assert made.under("CR1").std_error == pytest.approx(np.sqrt(49 / 50 * spread), rel=1e-7)
+    assert made.with_vcov("CR1").std_error == pytest.approx(np.sqrt(49 / 50 * spread), rel=1e-7)
     assert made.std_error == pytest.approx(np.sqrt(spread), rel=1e-7)
 
 

@@ -48,8 +48,8 @@ def test_it_is_twfe(kind: str, weights: str | None, cluster: str | None) -> None
     ours, theirs = (find_design(name)(sample) for name in ("panel_ols", "twfe"))
     np.testing.assert_allclose(ours.effect, theirs.effect, rtol=0, atol=1e-10)
     np.testing.assert_allclose(ours.influence, theirs.influence, rtol=0, atol=1e-8)
-    for convention in ("jackknife", "CR0", "CR1_fixest", "CR1_areg"):
-        mine, other = ours.under(convention), theirs.under(convention)
+    for vcov in ("jackknife", "CR0", "CR1_fixest", "CR1_areg"):
+        mine, other = ours.with_vcov(vcov), theirs.with_vcov(vcov)
         np.testing.assert_allclose(mine.std_error, other.std_error, rtol=1e-9)
         np.testing.assert_allclose(mine.degrees_of_freedom, other.degrees_of_freedom, rtol=1e-7)
 
@@ -82,7 +82,7 @@ def test_it_is_linearmodels(kind: str, gaps: float) -> None:
     }
     assert list(fit.given) == list(how) == list(GIVEN)
     for name, options in how.items():
-        theirs, ours = model.fit(**options), fit.under(name)
+        theirs, ours = model.fit(**options), fit.with_vcov(name)
         np.testing.assert_allclose(ours.effect, theirs.params, rtol=EXACT)
         np.testing.assert_allclose(ours.covariance(), theirs.cov, rtol=EXACT)
         np.testing.assert_allclose(ours.tidy()["p_value"], theirs.pvalues, rtol=1e-8, atol=1e-14)
@@ -96,16 +96,16 @@ def test_the_influence_of_a_treatment_of_levels_is_the_derivative_by_unit_weight
 
 
 def test_a_matrix_has_errors_and_tests_of_its_terms() -> None:
-    fit = estimate(simulated.panel(), ASKED, "panel_ols", convention="driscoll_kraay")
+    fit = estimate(simulated.panel(), ASKED, "panel_ols", vcov="driscoll_kraay")
     assert fit.headline.std_error[0] == fit.std_error[0]
-    np.testing.assert_array_equal(fit.covariance("twoway"), fit.under("twoway").covariance())
+    np.testing.assert_array_equal(fit.covariance("twoway"), fit.with_vcov("twoway").covariance())
     test = fit.test()
     assert test.statistic == pytest.approx(fit.effect @ np.linalg.solve(fit.covariance(), fit.effect))
     assert "Driscoll and Kraay" in fit._repr_html_()
 
 
 def test_a_matrix_outlives_saving(tmp_path: Path) -> None:
-    fit = estimate(simulated.panel(), ASKED, "panel_ols", convention="twoway")
+    fit = estimate(simulated.panel(), ASKED, "panel_ols", vcov="twoway")
     fit.save(tmp_path / "fit.npz")
     loaded = study.load_estimate(tmp_path / "fit.npz")
     np.testing.assert_array_equal(loaded.std_error, fit.std_error)
@@ -113,21 +113,21 @@ def test_a_matrix_outlives_saving(tmp_path: Path) -> None:
 
 
 def test_what_needs_influence_by_unit_says_so() -> None:
-    fit = estimate(simulated.panel(), ASKED, "panel_ols", convention="driscoll_kraay")
+    fit = estimate(simulated.panel(), ASKED, "panel_ols", vcov="driscoll_kraay")
     message = (
         'panel_ols: the covariance "driscoll_kraay" is a matrix and no sum over units, so it has no band'
     )
     for refused in (fit.band, lambda: fit.errors):
         with pytest.raises(QuestionError, match=message):
             refused()
-    assert np.isfinite(fit.under("jackknife").band()["band_low"]).all()
+    assert np.isfinite(fit.with_vcov("jackknife").band()["band_low"]).all()
 
 
 def test_a_design_without_matrices_says_what_it_has() -> None:
     with pytest.raises(
         QuestionError, match='twfe: it has no covariance "twoway"; it has jackknife, CR0, CR1, CR1_fixest'
     ):
-        estimate(simulated.panel(), ASKED, "twfe", convention="twoway")
+        estimate(simulated.panel(), ASKED, "twfe", vcov="twoway")
     with pytest.raises(
         QuestionError, match=r'iv: it has no covariance "driscoll_kraay"; it has .*robust, clustered, twoway'
     ):
@@ -135,12 +135,12 @@ def test_a_design_without_matrices_says_what_it_has() -> None:
             simulated.panel(),
             ASKED.replace(covariates=(), instrument="moving"),
             "iv",
-            convention="driscoll_kraay",
+            vcov="driscoll_kraay",
         )
 
 
 def test_a_variance_below_zero_is_no_error() -> None:
-    fit = estimate(simulated.panel(), ASKED, "panel_ols", convention="twoway")
+    fit = estimate(simulated.panel(), ASKED, "panel_ols", vcov="twoway")
     negative = replace(fit, given={"twoway": np.diag([-1.0, 4.0])})
     np.testing.assert_array_equal(negative.std_error, [np.nan, 2.0])
     assert np.isnan(negative.covariance()[0]).all()
@@ -159,9 +159,9 @@ def test_errors_that_count_fixed_effects_need_an_observation_more_than_there_are
         treatment={"event": path},
     )
     asked = Question("y", "event")
-    assert np.isfinite(estimate(short, asked, "panel_ols", convention="robust").std_error).all()
+    assert np.isfinite(estimate(short, asked, "panel_ols", vcov="robust").std_error).all()
     y[2, 1] = y[0, 2] = np.nan  # of 7 observations 3 + 2 fixed effects and a coefficient leave 1 degree
-    assert estimate(short, asked, "panel_ols", convention="robust").degrees_of_freedom == [1]
+    assert estimate(short, asked, "panel_ols", vcov="robust").degrees_of_freedom == [1]
     y[1, 2] = np.nan
     with pytest.raises(
         QuestionError,
@@ -175,8 +175,8 @@ def test_one_cluster_leaves_the_covariances_that_do_not_need_several() -> None:
     one = replace(made, attributes={"state": np.full(30, "s")})
     fit = estimate(one, Question("y", "event", cluster="state"), "panel_ols")
     assert set(fit.given) == {"unadjusted", "robust", "driscoll_kraay"}
-    alone = estimate(made, Question("y", "event"), "panel_ols", convention="robust")
-    np.testing.assert_array_equal(fit.under("robust").std_error, alone.std_error)
+    alone = estimate(made, Question("y", "event"), "panel_ols", vcov="robust")
+    np.testing.assert_array_equal(fit.with_vcov("robust").std_error, alone.std_error)
 
 
 def test_collinear_regressors_are_named() -> None:
@@ -187,8 +187,8 @@ def test_collinear_regressors_are_named() -> None:
 def test_a_table_does_not_call_errors_clustered_that_are_not() -> None:
     fit = estimate(simulated.panel(), ASKED, "panel_ols")
     for name, clustered in (("robust", "none"), ("twoway", "unit"), ("CR0", "unit")):
-        assert fit.under(name).__maketables_vcov_info__ == {"vcov_type": name, "clustervar": clustered}
-    plain, usual = (str(study.table([fit.under(name)])) for name in ("robust", "CR0"))
+        assert fit.with_vcov(name).__maketables_vcov_info__ == {"vcov_type": name, "clustervar": clustered}
+    plain, usual = (str(study.table([fit.with_vcov(name)])) for name in ("robust", "CR0"))
     assert "Standard errors in parentheses: standard errors of linearmodels for independent errors" in plain
     assert "clustered by" in usual
 
@@ -197,7 +197,7 @@ def test_a_covariance_that_is_a_matrix_is_not_compared_with_others_and_the_reaso
     panel, question = simulated.panel(n=60), Question("y", "event")
     fits = {name: estimate(panel, question, name) for name in ("twfe", "event_study", "panel_ols")}
     assert fits["panel_ols"].joint
-    fits["panel_ols"] = fits["panel_ols"].under("twoway")
+    fits["panel_ols"] = fits["panel_ols"].with_vcov("twoway")
     assert not fits["panel_ols"].joint
     notes = agreement_of(fits, draws=99, seed=1).notes
     (note,) = [each for each in notes if each.startswith("panel_ols is not compared")]

@@ -73,7 +73,7 @@ def test_equals_a_poisson_regression_on_dummies(asked: dict[str, Any], terms: st
     np.testing.assert_allclose(fit.covariance("CR0")[np.ix_(used, used)], covariance, rtol=1e-7, atol=1e-9)
     factor = dense.fixest_factor(slow, fit.n_clusters, len(np.unique(at.unit)))
     errors = np.sqrt(factor * np.diag(covariance))
-    np.testing.assert_allclose(fit.under("CR1_fixest").std_error[used], errors, rtol=1e-8)
+    np.testing.assert_allclose(fit.with_vcov("CR1_fixest").std_error[used], errors, rtol=1e-8)
     assert fit.n_obs == len(at.unit)
 
     level = poisson_twfe(asked_of(asked, gaps, "level"), terms=terms)

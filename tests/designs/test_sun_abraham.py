@@ -60,7 +60,7 @@ def test_equals_a_regression_on_dummies(asked: dict[str, Any], gaps: float) -> N
     np.testing.assert_allclose(covariance, slow.covariance, rtol=0, atol=1e-9)
     factor = dense.fixest_factor(slow, fit.n_clusters, int(dense.compared(sample).sum()))
     errors = np.sqrt(factor * np.diag(slow.covariance))
-    np.testing.assert_allclose(fit.under("CR1_fixest").std_error[~fit.reference], errors, rtol=1e-9)
+    np.testing.assert_allclose(fit.with_vcov("CR1_fixest").std_error[~fit.reference], errors, rtol=1e-9)
 
 
 @pytest.mark.parametrize("gaps", [0.0, 0.15])

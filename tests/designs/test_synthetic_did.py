@@ -265,7 +265,7 @@ def test_errors_leave_units_out_with_all_weights_held_or_those_of_periods_found_
         anew.append(effect(unit, time))
     of_held, of_anew = (np.sum((np.array(each) - np.mean(each)) ** 2) for each in (held, anew))
     made = estimate(panel, QUESTION, "synthetic_did", method=method).aggregate("treated_average")
-    assert made.under("CR1").std_error[0] == pytest.approx(np.sqrt((n - 1) / n * of_held), rel=1e-10)
+    assert made.with_vcov("CR1").std_error[0] == pytest.approx(np.sqrt((n - 1) / n * of_held), rel=1e-10)
     assert made.std_error[0] == pytest.approx(np.sqrt(of_anew), rel=1e-9)
     assert (of_anew == of_held) == (method == "synthetic_control")
     late = sample.y[part.rows[n_free:]][:, part.n_before :].mean(axis=1)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from test_callaway_santanna import by_loops
 
 from study import Estimand, Panel, QuestionError
-from study.estimates.sandwich import GIVEN, Convention
+from study.estimates.sandwich import GIVEN, VcovName
 from study.panel.question import Sample
 
 SIZES = {4.0: 3.0, 6.0: 1.0, 7.0: -1.0}
@@ -72,11 +72,11 @@ def test_one_regression_has_one_standard_error_for_each_named_convention(gaps: f
         "CR1_fixest": plain * factor * (n - 1) / (n - regressors - periods),
         "CR1_areg": plain * factor * (n - 1) / (n - regressors - periods - (units - 1)),
     }
-    assert {*expected, "jackknife", "pooled", *GIVEN} == set(get_args(Convention))
-    for convention, square in expected.items():
-        assert fit.covariance(convention)[0, 0] == pytest.approx(square, rel=1e-10)
-    assert (fit.published, fit.convention) == ("CR1_fixest", "jackknife")
-    assert fit.under("CR1_fixest").std_error[0] ** 2 == pytest.approx(expected["CR1_fixest"], rel=1e-10)
+    assert {*expected, "jackknife", "pooled", *GIVEN} == set(get_args(VcovName))
+    for vcov, square in expected.items():
+        assert fit.covariance(vcov)[0, 0] == pytest.approx(square, rel=1e-10)
+    assert (fit.published, fit.vcov) == ("CR1_fixest", "jackknife")
+    assert fit.with_vcov("CR1_fixest").std_error[0] ** 2 == pytest.approx(expected["CR1_fixest"], rel=1e-10)
 
 
 def test_doubly_robust_effects_equal_plain_loops_to_nine_digits_with_500_units() -> None:

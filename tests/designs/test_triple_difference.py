@@ -103,8 +103,8 @@ def test_trends_by_a_covariate_drop_out_which_they_do_not_of_two_differences() -
 
 def test_several_comparison_cohorts_have_no_more_variance_than_one() -> None:
     whole = panel(UNEVEN, seed=3)
-    several = estimate(whole, GROUPED, "triple_difference").under("CR0").std_error
-    one = estimate(whole, NEVER, "triple_difference").under("CR0").std_error
+    several = estimate(whole, GROUPED, "triple_difference").with_vcov("CR0").std_error
+    one = estimate(whole, NEVER, "triple_difference").with_vcov("CR0").std_error
     assert np.nanmax(several / one) <= 1 + 1e-12
     assert np.nanmin(several / one) < 0.95
 
@@ -256,7 +256,7 @@ def test_with_two_periods_both_designs_have_the_same_answer() -> None:
     )
     triple, three = (estimate(two, GROUPED, name) for name in ("triple_difference", "three_way"))
     assert triple.effect[~triple.reference] == pytest.approx(three.effect, abs=1e-12)
-    errors = triple.under("CR0").std_error[~triple.reference], three.under("CR0").std_error
+    errors = triple.with_vcov("CR0").std_error[~triple.reference], three.with_vcov("CR0").std_error
     assert errors[0] == pytest.approx(errors[1], rel=1e-10)
 
 

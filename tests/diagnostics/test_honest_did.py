@@ -528,7 +528,9 @@ def test_with_few_treated_units_intervals_are_as_wide_as_those_of_t_and_under_ot
 ):
     first = np.where(np.arange(40) < 5, 5.0, np.nan)
     fit = fitted(replace(simulated.panel(40), first_treated={"event": first}))
-    few, normal = (honest_did(each, restriction="smoothness", M=[0.0]) for each in (fit, fit.under("CR0")))
+    few, normal = (
+        honest_did(each, restriction="smoothness", M=[0.0]) for each in (fit, fit.with_vcov("CR0"))
+    )
     assert parallel(few) == pytest.approx(headline(fit), rel=1e-9)
     of_t = (few.frame["conf_high"] - few.frame["conf_low"]) / few["std_error"]
     of_normal = (normal.frame["conf_high"] - normal.frame["conf_low"]) / normal["std_error"]

@@ -70,7 +70,7 @@ def test_first_order_changes_add_up_to_nothing_and_their_squares_to_the_variance
     assert influence.sum() == pytest.approx(0, abs=1e-12)
     error = np.sqrt(np.sum(influence**2)) * 79 / 80
     full_sample = find_design("callaway_santanna")(sample).headline
-    assert error == pytest.approx(full_sample.under("CR0").std_error[0], rel=1e-9)
+    assert error == pytest.approx(full_sample.with_vcov("CR0").std_error[0], rel=1e-9)
 
 
 def test_a_set_of_units_changes_a_mean_exactly_to_first_order() -> None:

@@ -349,7 +349,7 @@ def test_with_few_treated_units_the_effects_that_are_significant_are_those_of_th
     assert (before["estimate"] / before["std_error"]).abs().max() > 1.96
     assert found.against is False
     np.testing.assert_allclose(found.frame[["conf_low", "conf_high"]][:3], before[["conf_low", "conf_high"]])
-    assert pretrends(fit.under("CR1"))["rejected"].any()  # whose tests are normal
+    assert pretrends(fit.with_vcov("CR1"))["rejected"].any()  # whose tests are normal
 
 
 def test_shares_of_one_mean_are_tested_with_the_degrees_of_freedom_of_their_own_influence() -> None:

@@ -174,7 +174,7 @@ def test_the_within_form_is_the_regression_on_dummies(gaps, weights):
 def test_the_within_form_has_the_coefficient_and_clustered_error_of_twfe(fields):
     made = sample("moving", gaps=0.1, **fields)
     c = partialled(made, "twfe", "within", "test").coefficient
-    fit = estimate(made.panel, made.question, "twfe", convention="CR1_fixest")
+    fit = estimate(made.panel, made.question, "twfe", vcov="CR1_fixest")
     assert c.estimate == pytest.approx(fit.effect[0], rel=EXACT)
     assert c.clustered_error == pytest.approx(fit.std_error[0], rel=EXACT)
     assert c.clusters == fit.n_clusters
@@ -185,7 +185,7 @@ def test_the_within_form_takes_treatment_that_switches_off():
     path = (np.random.default_rng(0).random(whole.outcomes["y"].shape) < 0.4).astype(float)
     made = sample("moving", source=replace(whole, first_treated={}, treatment={"event": path}))
     c = partialled(made, "twfe", None, "test").coefficient
-    fit = estimate(made.panel, made.question, "twfe", convention="CR1_fixest")
+    fit = estimate(made.panel, made.question, "twfe", vcov="CR1_fixest")
     assert (c.estimate, c.clustered_error) == pytest.approx((fit.effect[0], fit.std_error[0]), rel=EXACT)
     with pytest.raises(QuestionError, match="one date of treatment"):
         sensitivity(made, form="long_difference")
@@ -308,7 +308,7 @@ def test_the_clustered_interval_reaches_its_value_at_the_clustered_robustness_va
 def test_the_table_starts_from_twfe_and_clustered_errors_move_as_classical_ones_do():
     asked = sample("moving", cluster="state", gaps=0.1)
     made = sensitivity(asked, level=0.9).tidy()
-    fit = estimate(asked.panel, asked.question, "twfe", convention="CR1_fixest").tidy(level=0.9).iloc[0]
+    fit = estimate(asked.panel, asked.question, "twfe", vcov="CR1_fixest").tidy(level=0.9).iloc[0]
     names = ["std_error", "statistic", "conf_low", "conf_high"]
     ours = made.loc[0, ["estimate", *(f"{name}_clustered" for name in names)]].astype(float)
     np.testing.assert_allclose(ours, fit[["estimate", *names]].astype(float), rtol=EXACT)
@@ -776,7 +776,7 @@ def test_bounds_reach_their_value_at_the_robustness_values():
 def test_without_a_confounder_the_bounds_are_the_designs_answer():
     made = confounded(cluster="state")
     answer = sensitivity(made, "dml_panel", benchmarks=["x2"], repetitions=3, seed=4)
-    fit = estimate(made.panel, made.question, "dml_panel", repetitions=3, seed=4, convention="CR0")
+    fit = estimate(made.panel, made.question, "dml_panel", repetitions=3, seed=4, vcov="CR0")
     none = answer.frame.iloc[0]
     assert (none.lower, none.upper) == pytest.approx((fit.effect[0],) * 2, rel=EXACT)
     assert (none.lower_error, none.upper_error) == pytest.approx((fit.std_error[0],) * 2, rel=EXACT)

@@ -35,8 +35,8 @@ def test_each_row_is_what_its_inference_gives_on_its_own() -> None:
     assert made["rows"][0].label == "jackknife"
     assert (made["rows"][0].conf_low, made["rows"][0].p_value) == pytest.approx((own.conf_low, own.p_value))
     assert any(line.startswith("The design's own method, jackknife,") for line in made.sentences)
-    for convention in ("CR0", "CR1", "CR1_fixest", "CR1_areg"):
-        assert rows[convention].std_error == pytest.approx(np.sqrt(fit.covariance(convention)[0, 0]))
+    for vcov in ("CR0", "CR1", "CR1_fixest", "CR1_areg"):
+        assert rows[vcov].std_error == pytest.approx(np.sqrt(fit.covariance(vcov)[0, 0]))
     left = cr3(clustered, "twfe")
     assert (rows["CR3, t(G-1)"].conf_low, rows["CR3, t(G-1)"].conf_high) == pytest.approx(left.interval(0.95))
     wild = wild_bootstrap(clustered, "twfe", draws=199, seed=4)

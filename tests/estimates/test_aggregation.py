@@ -163,7 +163,7 @@ def test_tables_have_the_columns_that_users_expect(fit: Estimate) -> None:
     assert row["statistic"] == pytest.approx(row["estimate"] / row["std_error"])
     critical = stats.t.ppf(0.975, event.degrees_of_freedom[-1])
     assert row["conf_high"] - row["conf_low"] == pytest.approx(2 * critical * row["std_error"])
-    named = event.under("CR0").tidy().iloc[-1]
+    named = event.with_vcov("CR0").tidy().iloc[-1]
     assert named["conf_high"] - named["conf_low"] == pytest.approx(2 * 1.959963985 * named["std_error"])
 
 

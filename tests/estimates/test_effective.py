@@ -100,20 +100,20 @@ def test_clusters_are_counted_and_not_their_units() -> None:
         effective_clusters(fit),
         rtol=1e-6,
     )
-    warning = few_clusters_warning(fit.under("CR0"))
+    warning = few_clusters_warning(fit.with_vcov("CR0"))
     assert warning is not None
     assert "of 17 clusters 17 have treated units" in warning
 
 
 def test_a_warning_names_the_treated_clusters_and_what_to_do() -> None:
     fit = estimate(simulated.few_treated(np.random.default_rng(0), treated=9), QUESTION)
-    warning = few_clusters_warning(fit.under("CR0"))
+    warning = few_clusters_warning(fit.with_vcov("CR0"))
     assert warning is not None
     assert "of 300 clusters 9 have treated units" in warning
-    assert 'use convention "jackknife" or randomization inference' in warning
+    assert 'use vcov="jackknife" or randomization inference' in warning
     assert warning.count(".") == 1
     assert few_clusters_warning(fit) is None
-    assert few_clusters_warning(estimate(simulated.panel(n=200), QUESTION).under("CR0")) is None
+    assert few_clusters_warning(estimate(simulated.panel(n=200), QUESTION).with_vcov("CR0")) is None
 
 
 def test_few_treated_are_a_warning_even_where_the_residuals_hide_it() -> None:
@@ -123,14 +123,14 @@ def test_few_treated_are_a_warning_even_where_the_residuals_hide_it() -> None:
     y = panel.outcomes["y"].copy()
     y[:6] = y[6:].mean(axis=0)
     hidden = replace(panel, outcomes={"y": y}, first_treated={"event": first})
-    fit = estimate(hidden, QUESTION, convention="CR0")
+    fit = estimate(hidden, QUESTION, vcov="CR0")
     assert effective_clusters(fit.headline)[0] > 100
     warning = few_clusters_warning(fit)
     assert warning is not None
     assert "6 have treated units" in warning
     exact = estimate(replace(hidden, outcomes={"y": np.zeros(y.shape)}), QUESTION)
     assert "no standard error" in str(few_clusters_warning(exact))
-    assert "no sampling variance" in str(few_clusters_warning(exact.under("CR0")))
+    assert "no sampling variance" in str(few_clusters_warning(exact.with_vcov("CR0")))
 
 
 @pytest.mark.parametrize(
@@ -237,13 +237,13 @@ def test_one_cluster_is_in_the_singular() -> None:
     assert "6 treated and 1 comparison cluster carry" in str(
         few_clusters_warning(estimate(panel, QUESTION.replace(cluster="state")))
     )
-    assert "of 41 clusters 1 has treated units" in str(few_clusters_warning(few(1, 40).under("CR0")))
+    assert "of 41 clusters 1 has treated units" in str(few_clusters_warning(few(1, 40).with_vcov("CR0")))
 
 
 def test_a_pooled_variance_is_warned_of_below_five_treated_or_with_several_dates() -> None:
-    assert few_clusters_warning(few(5, 8).under("pooled")) is None
+    assert few_clusters_warning(few(5, 8).with_vcov("pooled")) is None
     for treated, words in ((1, "1 treated cluster are"), (4, "4 treated clusters are")):
-        assert f"the errors of {words}" in str(few_clusters_warning(few(treated, 8).under("pooled")))
+        assert f"the errors of {words}" in str(few_clusters_warning(few(treated, 8).with_vcov("pooled")))
 
 
 @pytest.mark.parametrize("cohorts", [(5,), (4, 6)])
@@ -253,11 +253,11 @@ def test_with_clusters_a_pooled_variance_does_not_send_to_a_test_that_refuses_th
     panel = simulated.few_treated(np.random.default_rng(0), 12, 4, cohorts)
     panel = replace(panel, attributes={"state": panel.units})
     said, clustered = (
-        str(few_clusters_warning(estimate(panel, asked).under("pooled")))
+        str(few_clusters_warning(estimate(panel, asked).with_vcov("pooled")))
         for asked in (QUESTION, QUESTION.replace(cluster="state"))
     )
     assert "study.few_treated" in said
-    assert clustered.endswith(("as those of comparison clusters do.", 'use convention "jackknife".'))
+    assert clustered.endswith(("as those of comparison clusters do.", 'use vcov="jackknife".'))
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_with_clusters_a_pooled_variance_does_not_send_to_a_test_that_refuses_th
 def test_a_normal_test_is_warned_of_below_twenty_with_the_size_that_it_has(
     treated: int, effective: float, degrees: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit = few(treated, 40, (4, 5, 6)).under("CR0")
+    fit = few(treated, 40, (4, 5, 6)).with_vcov("CR0")
     monkeypatch.setattr(estimates, "effective_clusters", lambda headline: np.array([effective]))
     warning = few_clusters_warning(fit)
     if degrees is None:

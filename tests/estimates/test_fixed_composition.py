@@ -22,7 +22,7 @@ def drawn(seed: int = 3, gaps: float = 0.0, n: int = 120) -> Panel:
 
 
 def answer(panel: Panel, question: Question = BALANCED, **options: Any) -> Estimate:
-    return estimate(panel, question, convention="CR0", **options)
+    return estimate(panel, question, vcov="CR0", **options)
 
 
 def by_hand(panel: Panel, question: Question, w: np.ndarray) -> Any:

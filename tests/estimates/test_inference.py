@@ -30,9 +30,9 @@ def test_rows_that_stand_for_several_units_have_the_covariance_of_these() -> Non
     panel, question = simulated.panel(n=240, seed=3), Question("y", "event")
     ours, theirs = (estimate(each, question, "event_study") for each in (added_up(panel, question), panel))
     assert ours.sample.n_rows < panel.n_units
-    for convention in ("CR0", "jackknife"):
-        expected = theirs.covariance(convention)
-        np.testing.assert_allclose(ours.covariance(convention), expected, atol=1e-9 * np.nanmax(expected))
+    for vcov in ("CR0", "jackknife"):
+        expected = theirs.covariance(vcov)
+        np.testing.assert_allclose(ours.covariance(vcov), expected, atol=1e-9 * np.nanmax(expected))
 
 
 def sums(influence: np.ndarray, cluster: np.ndarray) -> np.ndarray:
@@ -69,9 +69,9 @@ def test_covariances_follow_their_formulas() -> None:
     np.testing.assert_allclose(last, cr1 * 39, rtol=1e-12)
 
 
-@pytest.mark.parametrize("convention", ["CR1_fixest", "CR1_areg"])
-def test_a_regression_with_as_many_parameters_as_observations_has_no_standard_error(convention: str) -> None:
-    cov = covariance(INFLUENCE, CLUSTER, convention, n_obs=40, df_k=40)
+@pytest.mark.parametrize("vcov", ["CR1_fixest", "CR1_areg"])
+def test_a_regression_with_as_many_parameters_as_observations_has_no_standard_error(vcov: str) -> None:
+    cov = covariance(INFLUENCE, CLUSTER, vcov, n_obs=40, df_k=40)
     assert np.isnan(cov).all()
 
 
@@ -159,10 +159,10 @@ def test_linear_algebra_has_one_thread_where_it_is_asked_for_and_those_it_had_af
 
 
 @pytest.mark.parametrize(
-    ("convention", "degrees"), [("CR0", np.inf), ("CR1", np.inf), ("CR1_fixest", 59.0), ("CR1_areg", 59.0)]
+    ("vcov", "degrees"), [("CR0", np.inf), ("CR1", np.inf), ("CR1_fixest", 59.0), ("CR1_areg", 59.0)]
 )
-def test_conventions_have_the_degrees_of_freedom_of_their_packages(convention: str, degrees: float) -> None:
-    fit = estimate(simulated.panel(n=60), Question("y", "event"), "twfe").under(convention)
+def test_conventions_have_the_degrees_of_freedom_of_their_packages(vcov: str, degrees: float) -> None:
+    fit = estimate(simulated.panel(n=60), Question("y", "event"), "twfe").with_vcov(vcov)
     np.testing.assert_array_equal(fit.degrees_of_freedom, [degrees])
 
 
@@ -239,7 +239,7 @@ def test_the_minimum_detectable_effect_is_found_with_the_power_it_states() -> No
     effect, error = fit.minimum_detectable_effect(power=0.8)[0], fit.std_error[0]
     degrees = fit.degrees_of_freedom[0]
     assert stats.t.sf(stats.t.ppf(0.975, degrees) - effect / error, degrees) == pytest.approx(0.8, abs=1e-8)
-    named = fit.under("CR0")
+    named = fit.with_vcov("CR0")
     effect, error = named.minimum_detectable_effect(power=0.8)[0], named.std_error[0]
     assert stats.norm.sf(1.959963985 - effect / error) == pytest.approx(0.8, abs=1e-8)
     with pytest.raises(QuestionError, match=r"minimum_detectable_effect: size is 0; .*, for example 0.05"):

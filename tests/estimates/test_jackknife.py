@@ -475,7 +475,7 @@ def test_of_a_third_difference_the_error_is_that_of_leaving_out_each_unit(to: st
 def test_the_pooled_test_of_one_date_is_students_t_test_of_two_groups(treated: int) -> None:
     panel, first = few(units=24), np.where(np.arange(24) < treated, 5.0, np.nan)
     panel = replace(panel, first_treated={"event": first})
-    fit = estimate(panel, NEVER.replace(horizon=0), "callaway_santanna").headline.under("pooled")
+    fit = estimate(panel, NEVER.replace(horizon=0), "callaway_santanna").headline.with_vcov("pooled")
     change = panel.outcomes["y"][:, 4] - panel.outcomes["y"][:, 3]
     ours, others = change[:treated], change[treated:]
     squares = np.sum((ours - ours.mean()) ** 2) + np.sum((others - others.mean()) ** 2)
@@ -485,7 +485,7 @@ def test_the_pooled_test_of_one_date_is_students_t_test_of_two_groups(treated: i
     p_value = 2 * stats.t.sf(abs(ours.mean() - others.mean()) / error, 22)
     assert fit.tidy()["p_value"][0] == pytest.approx(p_value, rel=1e-9)
     two = simulated.ordered(panel, np.array([0, 23]))
-    alone = estimate(two, NEVER.replace(horizon=0), "callaway_santanna").headline.under("pooled")
+    alone = estimate(two, NEVER.replace(horizon=0), "callaway_santanna").headline.with_vcov("pooled")
     assert not alone.estimable[0]
     assert np.isnan(alone.std_error[0])
 
@@ -502,14 +502,14 @@ def test_a_pooled_variance_is_that_of_clusters_that_vary_alike_whatever_they_wei
     for change in np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0]:
         one = replace(panel, outcomes={"y": change[cluster][:, None] * (simulated.PERIODS >= 5.0)})
         fit = estimate(one, NEVER.replace(cluster="state"), "callaway_santanna").headline
-        variance += fit.under("pooled").std_error[0] ** 2
+        variance += fit.with_vcov("pooled").std_error[0] ** 2
     sides = share[:treated], share[treated:]
     assert variance == pytest.approx(sum(np.sum((side / side.sum()) ** 2) for side in sides), rel=1e-9)
 
 
 def test_pooled_tests_have_as_many_degrees_of_freedom_as_clusters_of_the_term_less_two() -> None:
     first = np.repeat([4.0, 5.0, 6.0, np.nan], [6, 4, 2, 28])
-    fit = estimate(replace(few(units=40), first_treated={"event": first}), NEVER).under("pooled")
+    fit = estimate(replace(few(units=40), first_treated={"event": first}), NEVER).with_vcov("pooled")
     clusters = np.array([np.sum(first == cohort) + 28 for cohort in fit.cohort])
     np.testing.assert_array_equal(fit.degrees_of_freedom, np.where(fit.reference, np.nan, clusters - 2.0))
     test, degrees = fit.test(), 2 + 28 - 2  # of the smallest cohort
@@ -543,10 +543,10 @@ def test_without_two_clusters_on_each_side_there_is_no_standard_error(name: str)
     assert "no standard error" in fit.notes[-1]
 
 
-@pytest.mark.parametrize("convention", ["CR0", "CR1"])
+@pytest.mark.parametrize("vcov", ["CR0", "CR1"])
 @pytest.mark.parametrize("name", ["stacked", "sun_abraham"])
-def test_rounding_error_is_no_standard_error_under_a_named_convention_either(name: str, convention) -> None:
-    assert np.isnan(of_two_clusters(name).under(convention).headline.std_error[0])
+def test_rounding_error_is_no_standard_error_under_a_named_convention_either(name: str, vcov) -> None:
+    assert np.isnan(of_two_clusters(name).with_vcov(vcov).headline.std_error[0])
 
 
 @pytest.mark.search
@@ -603,17 +603,17 @@ def test_the_order_of_units_and_the_scale_of_outcomes_do_not_matter() -> None:
     assert other.degrees_of_freedom == pytest.approx(fit.degrees_of_freedom, rel=1e-9)
 
 
-@pytest.mark.parametrize("convention", ["jackknife", "pooled", "CR0"])
+@pytest.mark.parametrize("vcov", ["jackknife", "pooled", "CR0"])
 @pytest.mark.parametrize("design", [*CLOSENESS, "lp_did", "event_study"])
 def test_influence_of_many_units_is_added_up_by_group_to_what_it_is_one_by_one(
-    design: str, convention: Any, monkeypatch: pytest.MonkeyPatch
+    design: str, vcov: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = np.repeat([3.0, 4.0, 6.0, np.nan], [1, 9, 7, 13])  # one cohort of one unit
     panel = replace(few(units=30), first_treated={"event": first})
-    one_by_one = estimate(panel, PLAIN, design, convention=convention)
+    one_by_one = estimate(panel, PLAIN, design, vcov=vcov)
     expected = [each for fit in (one_by_one, one_by_one.headline) for each in errors_of(fit)]
     monkeypatch.setattr(influences, "KEPT", 0)
-    by_group = estimate(panel, PLAIN, design, convention=convention)
+    by_group = estimate(panel, PLAIN, design, vcov=vcov)
     found = [each for fit in (by_group, by_group.headline) for each in errors_of(fit)]
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-12)
@@ -635,9 +635,9 @@ def test_named_conventions_stay_what_they_are() -> None:
     fit = estimate(few(), NEVER, "callaway_santanna")
     plain = np.sqrt(np.sum(fit.influence**2, axis=0)) / fit.sample.n_units
     found = ~fit.reference
-    assert fit.under("CR0").std_error[found] == pytest.approx(plain[found], rel=1e-12)
-    assert np.all(np.isinf(fit.under("CR0").degrees_of_freedom))
-    with pytest.raises(QuestionError, match='convention "HC1"'):
+    assert fit.with_vcov("CR0").std_error[found] == pytest.approx(plain[found], rel=1e-12)
+    assert np.all(np.isinf(fit.with_vcov("CR0").degrees_of_freedom))
+    with pytest.raises(QuestionError, match='vcov "HC1"'):
         fit.covariance("HC1")
 
 
@@ -685,7 +685,7 @@ def test_a_term_of_one_treated_unit_takes_the_pooled_variance_though_others_move
     assert np.isfinite(path.std_error[~last & (path.event_time >= 0) & (path.event_time != 4)]).all()
     cells = (fit.cohort == 4) & (fit.period >= 7)
     assert (~fit.on_one_cluster[cells]).tolist() == [True, False][: cells.sum()]
-    assert np.isfinite(fit.under(fit.published).std_error[fit.event_time == 5]).all()
+    assert np.isfinite(fit.with_vcov(fit.published).std_error[fit.event_time == 5]).all()
 
 
 @pytest.mark.parametrize("design", ["callaway_santanna", "sun_abraham", "etwfe", "imputation", "lp_did"])

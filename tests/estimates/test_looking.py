@@ -47,7 +47,7 @@ def test_a_comparison_keeps_its_own_labels_of_designs(panel):
 
 
 def test_a_glance_is_one_row_of_what_an_estimate_rests_on(fit, panel):
-    row = fit.under("CR1").glance()
+    row = fit.with_vcov("CR1").glance()
     assert len(row) == 1
     expected = {
         "design": "callaway_santanna",
@@ -62,7 +62,7 @@ def test_a_glance_is_one_row_of_what_an_estimate_rests_on(fit, panel):
         "n_periods": 8,
         "n_clusters": 17,
         "cluster": "state",
-        "convention": "CR1",
+        "vcov": "CR1",
         "n_terms": len(fit.terms),
         "n_fixed_effects": 0,
         "seed": None,
@@ -100,8 +100,8 @@ def whole(fit):
         yield part.minimum_detectable_effect()
         yield part.band(0.9, draws=99)[["band_low", "band_high"]].to_numpy()
         yield part.test()
-        for convention in ("jackknife", "CR0", "CR1_fixest"):
-            yield part.under(convention).tidy().select_dtypes("number").to_numpy()
+        for vcov in ("jackknife", "CR0", "CR1_fixest"):
+            yield part.with_vcov(vcov).tidy().select_dtypes("number").to_numpy()
 
 
 @pytest.mark.parametrize("design", SAVED)

@@ -32,7 +32,7 @@ STAGGERED = (3.0, 4.0, 4.0, 4.0, 5.0, 5.0, 6.0)
 def test_one_treated_unit_has_students_pooled_t(design: str) -> None:
     fit = estimate(panel_of(5.0), QUESTION, design)
     average = fit.headline if fit.estimand.has_path is False else fit.aggregate("treated_average")
-    pooled = average.under("pooled")
+    pooled = average.with_vcov("pooled")
     assert average.std_error == pytest.approx(pooled.std_error, rel=1e-9)
     assert average.degrees_of_freedom <= pooled.degrees_of_freedom + 1e-9
 
@@ -70,7 +70,7 @@ def test_every_term_and_average_has_a_standard_error_and_one_note_says_why(desig
     assert np.isfinite(fit.aggregate("event_average").std_error).all()
     notes = [note for note in fit.notes if "pooled variance" in note]
     assert len(notes) == 1
-    assert not any("pooled variance" in note for note in fit.under("CR0").notes)
+    assert not any("pooled variance" in note for note in fit.with_vcov("CR0").notes)
 
 
 def test_averages_have_the_variance_of_the_joint_covariance() -> None:

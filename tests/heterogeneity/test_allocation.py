@@ -60,7 +60,7 @@ def test_values_are_means_of_scores_of_those_chosen_and_errors_are_clustered_sum
         sums = np.bincount(scores.cluster, weight * (psi - value)) / 30
         assert found["fit"].effect[k] == pytest.approx(value, abs=EXACT)
         error = np.sqrt(g / (g - 1) * np.sum(sums**2))
-        assert found["fit"].under("CR1").std_error[k] == pytest.approx(error, abs=EXACT)
+        assert found["fit"].with_vcov("CR1").std_error[k] == pytest.approx(error, abs=EXACT)
     assert found["chances"].sum(axis=0) == pytest.approx([30, 30, 30, 30])
     size = scores.x[:, 1]
     assert set(np.flatnonzero(found["chances"][:, 1])) == set(np.argsort(-size)[:30])

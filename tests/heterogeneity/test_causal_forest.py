@@ -201,7 +201,9 @@ def test_units_that_are_not_seen_at_an_end_move_no_error() -> None:
     for panel in (replace(made, outcomes={"y": y}), simulated.subset(made, np.arange(300) < 260)):
         sample = question.sample(panel)
         found = heterogeneity.calibration(sample, **QUICK | {"trees": 8, "repetitions": 1})
-        errors.append([*found["slope"].under("CR0").std_error, *found["quarters"].under("CR0").std_error])
+        errors.append(
+            [*found["slope"].with_vcov("CR0").std_error, *found["quarters"].with_vcov("CR0").std_error]
+        )
     np.testing.assert_allclose(errors[0], errors[1], rtol=1e-9)
 
 

@@ -67,7 +67,7 @@ def test_group_effects_are_means_of_scores_and_their_errors_are_clustered_sums(o
         g = len(np.unique(scores.cluster))
         error = np.sqrt(g / (g - 1) * np.sum(sums**2)) / counted.sum()
         assert found["fit"].effect[k] == pytest.approx(effect, abs=EXACT)
-        assert found["fit"].under("CR1").std_error[k] == pytest.approx(error, abs=EXACT)
+        assert found["fit"].with_vcov("CR1").std_error[k] == pytest.approx(error, abs=EXACT)
 
 
 def test_observations_are_the_units_that_are_seen_at_both_ends() -> None:
@@ -282,7 +282,7 @@ def test_all_pairs_are_differences_with_their_own_errors_and_equal_terms_are_not
         estimand=Estimand.LONG_CHANGE,
         **sizes,
     )
-    pairs = all_pairs(fit.under("CR1"), level=0.95, draws=DRAWS, seed=0)
+    pairs = all_pairs(fit.with_vcov("CR1"), level=0.95, draws=DRAWS, seed=0)
     assert pairs.pairs == (("a", "b"), ("a", "c"), ("b", "c"))
     error = np.sqrt(100 / 99 * np.sum((psi[:, 0] - psi[:, 1]) ** 2)) / 100
     np.testing.assert_allclose(pairs.std_error[[0, 2]], error, rtol=1e-12)

@@ -77,7 +77,7 @@ def test_tables_have_the_numbers_of_each_outcomes_estimates_differences_and_test
             alone = fit.tidy().iloc[0]
             for name in ("term", "statistic", "p_value", "conf_high"):
                 assert row[name] == alone[name]
-            sizes = (row["convention"], row["n_units"], row["n_obs"], row["compared"], row["refusal"])
+            sizes = (row["vcov"], row["n_units"], row["n_obs"], row["compared"], row["refusal"])
             assert sizes == ("jackknife", 120, fit.n_obs, design != "twfe", "")
             assert row["p_holm"] == found.adjusted[outcome, design].holm
             assert row["p_romano_wolf"] == found.adjusted[outcome, design].romano_wolf

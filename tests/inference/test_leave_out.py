@@ -304,7 +304,7 @@ def test_the_jackknife_covers_with_few_treated_clusters() -> None:
     for k in range(tests):
         sample = sampled(rng, treated=3)
         fit = find_design("twfe")(sample)
-        named = fit.under("CR1_fixest")
+        named = fit.with_vcov("CR1_fixest")
         p_values = cr3(sample, "twfe").p_value, *(Effect.of("", f).p_value for f in (named, fit))
         rejected[k] = np.array(p_values) <= 0.05
     assert abs(rejected[:, 0].mean() - 0.05) < 0.025

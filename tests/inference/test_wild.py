@@ -106,7 +106,7 @@ def test_the_classic_standard_error_is_that_of_the_fit() -> None:
     sample = asked(few_clusters())
     fit = find_design("twfe")(sample)
     made = wild_bootstrap(sample, "twfe")
-    assert made.std_error == pytest.approx(fit.under("CR1_fixest").std_error[0], rel=1e-10)
+    assert made.std_error == pytest.approx(fit.with_vcov("CR1_fixest").std_error[0], rel=1e-10)
     assert made.effect == pytest.approx(fit.effect[0], rel=1e-12)
 
 

@@ -234,6 +234,6 @@ def test_a_cohort_of_one_unit_is_kept_by_default_and_named_or_left_out(name: str
     assert set(without.cohort) == {6, 7}
     kept = answer(name, panel)
     assert set(kept.cohort) == {4, 6, 7}
-    assert finite(kept.under(kept.published))
+    assert finite(kept.with_vcov(kept.published))
     np.testing.assert_array_equal(np.isnan(kept.std_error), kept.reference)
     assert any("cohort 4 rest" in note and "pooled variance" in note for note in kept.notes)

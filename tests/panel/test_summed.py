@@ -111,8 +111,8 @@ def test_bands_tests_and_power_follow_from_the_covariance():
         smallest_effect(fits[0].headline).units, smallest_effect(fits[1].headline).units
     )
     np.testing.assert_allclose(effective_clusters(fits[0]), effective_clusters(fits[1]), rtol=1e-8)
-    for convention in ("pooled", "CR1", "CR1_fixest", "CR1_areg"):
-        same(fits[0].under(convention), fits[1].under(convention))
+    for vcov in ("pooled", "CR1", "CR1_fixest", "CR1_areg"):
+        same(fits[0].with_vcov(vcov), fits[1].with_vcov(vcov))
 
 
 @pytest.mark.parametrize("asked", [{}, {"cluster": "state"}, {"weights": "size"}])
@@ -234,7 +234,7 @@ def test_golden_panels(design, name, asked):
 
 @pytest.mark.parametrize("design", DESIGNS)
 def test_random_panels(design):
-    """Every pattern of gaps, small cohorts, weights, clusters and conventions; without ties."""
+    """Every pattern of gaps, small cohorts, weights, clusters and covariance estimators; without ties."""
     without = {"COVARIATES", "SWITCHING", "LEVELS", "INSTRUMENT", "DOSE", "GROUP", "REPEATED_CELLS"}
     supports = frozenset(trait.name for trait in all_designs()[design].supports) - without
 
@@ -244,7 +244,7 @@ def test_random_panels(design):
         y = drawn.panel.outcomes["y"]
         panel = replace(drawn.panel, outcomes={"y": y + np.random.default_rng(0).uniform(0, 0.1, y.shape)})
         answers = same_or_refused(panel, drawn.question, design)
-        for convention in ("CR0", "pooled") if answers and answers[1].n_clusters > 1 else ():
-            same(*(answer.under(convention) for answer in answers))
+        for vcov in ("CR0", "pooled") if answers and answers[1].n_clusters > 1 else ():
+            same(*(answer.with_vcov(vcov) for answer in answers))
 
     equal()

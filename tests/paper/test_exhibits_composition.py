@@ -314,7 +314,7 @@ def test_where_the_headline_refuses_there_is_no_figure_of_its_path_and_the_table
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exhibit, "drawn", lambda *_: b"")
-    refused = {"path": (), "headline": None, "joint": None, "convention": ""}
+    refused = {"path": (), "headline": None, "joint": None, "vcov": ""}
     answers = {
         key: replace(result, **refused) if key[1] == "log1p" else result
         for key, result in setting.results.items()

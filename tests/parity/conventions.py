@@ -121,7 +121,7 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
         "seventh or eighth digit; on balanced panels etwfe reports the same averages and agrees with us to 1e-9.",
         "didimputation takes the errors of its leads from fixest, whose factor counts the untreated unit-periods and "
         "the parameters of that regression; the comparison multiplies by the same factor. Here leads and effects have "
-        'one convention, "CR0", so that they have a joint covariance.',
+        'one covariance estimator, "CR0", so that they have a joint covariance.',
         "Leads come from a regression on untreated unit-periods, as Borusyak, Jaravel and Spiess propose, and not "
         "from the residuals of the first stage. did2s reports means of those residuals before treatment, which "
         "shrink towards zero by construction; they are not compared.",
@@ -150,7 +150,7 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
         "synthdid's did_estimate is imputation where one cohort is compared with the never-treated.",
     ),
     "lee_wooldridge": (
-        "Without covariates lwdid's default is the pooled convention here, with its t(N - 2), and HC3 is the default "
+        "Without covariates lwdid's default is the pooled vcov here, with its t(N - 2), and HC3 is the default "
         "jackknife, whose degrees of freedom are those of two groups with variances of their own. Errors given "
         'covariates are the option variance; the default, "sampling", adds that covariates and effects vary.',
         "lwdid leaves covariates out without a word where a group has no more units than coefficients; those runs are "

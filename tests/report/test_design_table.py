@@ -125,7 +125,9 @@ def test_outcomes_as_columns_are_the_same_cells_turned(panel: Panel) -> None:
         for models in (first, [first, other])
     ]
     assert agree == [["Designs agree, p-value", "Designs agree, Wald p"], []]
-    apart = study.table([compared.about(["y"]), compared.about(["z"]).estimates["z", "twfe"].under("CR0")])
+    apart = study.table(
+        [compared.about(["y"]), compared.about(["z"]).estimates["z", "twfe"].with_vcov("CR0")]
+    )
     assert cells(apart, "z")[1:] == ["", ""]
     assert cells(table, "Outcome mean") == pytest.approx([panel.outcomes[o].mean() for o in ("y", "z")])
     assert cells(turned, "Outcome mean, y")[:2] == pytest.approx([panel.outcomes["y"].mean()] * 2)

@@ -83,7 +83,7 @@ def cells(table) -> dict[str, list[str]]:
 
 
 def test_four_packages_print_the_same_estimates_and_errors_in_one_table(fit, others) -> None:
-    same = replace(fit, convention="CR1_areg")
+    same = replace(fit, vcov="CR1_areg")
     table = maketables.ETable([same, *others], coef_fmt=FORMAT, keep=KEEP)
     rows, tex = cells(table), table.make("tex")
     for k, term in enumerate(TERMS):
@@ -98,7 +98,7 @@ def test_under_its_published_convention_pyfixest_alone_agrees_to_the_last_p_valu
     pyfixest = pytest.importorskip("pyfixest", reason="pyfixest is not installed, so no table has it")
     fixest = pyfixest.feols("y ~ treatment + moving | unit + period", data, vcov={"CRV1": "unit"})
     everything = "b:.6f se:.6f t:.6f p:.6f ci95l:.6f ci95u:.6f"
-    published = fit.under("CR1_fixest")
+    published = fit.with_vcov("CR1_fixest")
     ours, theirs = cells(maketables.ETable([published, fixest], coef_fmt=everything))["treatment"]
     assert ours == theirs
     errors = [

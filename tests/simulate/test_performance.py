@@ -338,8 +338,8 @@ def test_conventions_are_judged_leaving_bias_aside():
     default, published = found.frame[["centred_coverage", "published_centred_coverage"]].mean()
     assert default == pytest.approx(0.95, abs=0.015)
     assert published == pytest.approx(0.856, abs=0.04)
-    of_both, of_designs = (each for each in found.evidence if "default convention" in each)
-    assert f"cover {default:.1%} under the default convention and {published:.1%} under" in of_both
+    of_both, of_designs = (each for each in found.evidence if "default vcov" in each)
+    assert f"cover {default:.1%} with default standard errors and {published:.1%} under" in of_both
     assert of_designs.endswith("nearer to 95% for 2 of 2 designs.")
 
 
@@ -351,7 +351,7 @@ def test_the_error_of_the_difference_of_conventions_is_that_of_panels_in_pairs()
     inside = (answers[0, :, [2, 4]] <= mean) & (mean <= answers[0, :, [3, 5]])
     error = 100 * (inside[0].astype(float) - inside[1]).std() / 20
     alone = normal(np.random.default_rng(2), 400)[None]
-    alone[..., 2:4] = np.nan  # without an interval under the default convention it is not compared
+    alone[..., 2:4] = np.nan  # without an interval with default standard errors it is not compared
     for every in (answers, np.concatenate([answers, alone])):
         found = findings_of({"p": replications(every), "q": replications(every)}, PERCENT)
         assert f"(Monte-Carlo error of the difference {error:.2g} points)" in " ".join(found.evidence)
@@ -361,7 +361,7 @@ def test_conventions_that_are_the_same_are_not_judged():
     entrants = entered(a={"sd": 0.1})
     for one in entrants.values():
         one.answers[:, :, 4:6] = one.answers[:, :, 2:4]
-    assert not any("convention" in each for each in findings_of(entrants, PERCENT).evidence)
+    assert not any("vcov" in each for each in findings_of(entrants, PERCENT).evidence)
 
 
 def test_few_panels_are_not_enough_to_trust_a_design():

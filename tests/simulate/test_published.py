@@ -134,7 +134,7 @@ def of_santanna_zhao(dgp: int, estimator: str, n: int) -> dict[str, float]:
             made = find_design("twfe")(without)
         else:
             made = find_design("callaway_santanna")(drawn, method=estimator)
-        average = made.under(made.published).headline
+        average = made.with_vcov(made.published).headline
         return average.effect[0], average.std_error[0], average.critical_value()[0]
 
     answers = replications(lambda rng: kang_schafer(rng, sample, dgp), fit, n)
@@ -186,7 +186,7 @@ def of_lee_wooldridge(scenario: int, transform: str, n: int) -> dict[str, float]
 
     def fit(drawn: Sample) -> tuple[float, float, float]:
         # Least squares of one cross-section, with t(N - 2).
-        average = find_design("lee_wooldridge")(drawn, transform=transform).under("pooled").headline
+        average = find_design("lee_wooldridge")(drawn, transform=transform).with_vcov("pooled").headline
         return average.effect[0], average.std_error[0], average.critical_value()[0]
 
     answers = replications(lambda rng: own_trends(rng, sample, scenario), fit, n)

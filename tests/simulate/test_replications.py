@@ -82,7 +82,7 @@ def test_an_answer_is_what_the_design_says_of_the_panel_that_the_seed_draws(entr
         draw = of.draw(np.random.default_rng(sequence))
         sample = of.sample_of(draw)
         fit = find_design(entrant.design)(sample)
-        rows = [fit.headline.tidy(0.95).iloc[0], fit.headline.under(fit.published).tidy(0.95).iloc[0]]
+        rows = [fit.headline.tidy(0.95).iloc[0], fit.headline.with_vcov(fit.published).tidy(0.95).iloc[0]]
         expected = [rows[0].estimate, rows[0].std_error]
         expected += [end for row in rows for end in (row.conf_low, row.conf_high)]
         np.testing.assert_allclose(made.answers[0, r, :6], expected, rtol=1e-12)

@@ -254,10 +254,10 @@ class Setting:
         return [self.results[event.label, scale, outcome, row] for outcome in self.plan.outcomes]
 
     def errors(self, results: Iterable[Result]) -> str:
-        """Say what parentheses mean, what errors are clustered by, and the names of their conventions."""
-        named = dict.fromkeys(r.convention.replace("_", " ") for r in results if r.convention)
-        conventions = f" ({', '.join(named)})" if named else ""
-        return f"Standard errors in parentheses, clustered by {self.clusters}{conventions}."
+        """Say what parentheses mean, what errors are clustered by, and the covariance estimators."""
+        named = dict.fromkeys(r.vcov.replace("_", " ") for r in results if r.vcov)
+        estimators = f" ({', '.join(named)})" if named else ""
+        return f"Standard errors in parentheses, clustered by {self.clusters}{estimators}."
 
     def averaged(self, event: Event) -> str:
         """Say over which event times the average of an event's effects goes."""

@@ -20,7 +20,7 @@ def further(setting: Setting) -> Iterator[Piece]:
     lines: dict[str, list[Line]] = {scale: [] for scale in plan.scales}
     firsts: dict[str, dict[str, Effect]] = {title: {} for title in plan.scales.values()}
     refused: dict[str, None] = {}
-    conventions: dict[str, dict[str, None]] = {}  # by name, the labels of the answers that have it
+    estimators: dict[str, dict[str, None]] = {}  # by name, the labels of the answers that have it
     for scale, entry in product(plan.scales, plan.further):
         panel = setting.further.get(entry.label, setting.panel)
         answers = [answer(task, panel) for task in plan.further_tasks(entry, scale)]
@@ -32,12 +32,12 @@ def further(setting: Setting) -> Iterator[Piece]:
             at = (entry.label, result.task.outcome, scale)
             yield from setting.headline_numbers(panel, at, result.task, effect, entry.label)
             if result.headline:
-                convention = str(result.options.get("inference", result.convention)).replace("_", " ")
-                conventions.setdefault(convention, {})[entry.label] = None
+                vcov = str(result.options.get("inference", result.vcov)).replace("_", " ")
+                estimators.setdefault(vcov, {})[entry.label] = None
         firsts[plan.scales[scale]][entry.label] = first
         refused |= dict.fromkeys(f"{entry.label}: {reason(effect.note)}" for effect in effects if effect.note)
-    usual = max(conventions, key=lambda name: len(conventions[name]), default="")
-    others = (f"{', '.join(own)}: {name}" for name, own in conventions.items() if name != usual)
+    usual = max(estimators, key=lambda name: len(estimators[name]), default="")
+    others = (f"{', '.join(own)}: {name}" for name, own in estimators.items() if name != usual)
     errors = "; ".join([usual, *others])
     leaving = [entry.label for entry in plan.further if entry.options.get("switchers") == "out"]
     yield Table(

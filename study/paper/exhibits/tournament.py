@@ -22,8 +22,8 @@ MEASURES = {
     "truth": Column("effect of the simulated panels", "effect"),
     "bias": Column("bias", "effect"),
     "rmse": Column("root mean squared error", "effect"),
-    "coverage": Column("coverage of intervals under the default convention", "percent"),
-    "published_coverage": Column("coverage of intervals under the published convention", "percent"),
+    "coverage": Column("coverage of intervals with default standard errors", "percent"),
+    "published_coverage": Column("coverage of intervals with published standard errors", "percent"),
     "rejects": Column("how often the interval excludes zero", "percent"),
     "mde": Column("minimum detectable effect, by the spread of estimates", "effect"),
     "pretest_rejects": Column("how often the test of effects before treatment rejects", "percent"),
@@ -38,8 +38,8 @@ OF_DESIGN |= {
     "bias_without": Column("mean of estimates without an effect", "effect"),
     "size": Column("how often the interval excludes zero without an effect", "percent"),
     "power": Column("how often the interval excludes zero with the effect", "percent"),
-    "centred_coverage": Column("coverage of the mean estimate under the default convention", "percent"),
-    "published_centred_coverage": Column("the same under the published convention", "percent"),
+    "centred_coverage": Column("coverage of the mean estimate with default standard errors", "percent"),
+    "published_centred_coverage": Column("the same with published standard errors", "percent"),
     "label": Column("name", "text"),
 }
 SIMULATED = {
@@ -84,9 +84,9 @@ OF_ALL = {
         "those of them that simulated panels have, within three standard deviations", "count"
     ),
     "default": Column(
-        "coverage of the mean estimate under the default convention, mean of designs", "percent"
+        "coverage of the mean estimate with default standard errors, mean of designs", "percent"
     ),
-    "published": Column("the same under the published conventions", "percent"),
+    "published": Column("the same with published standard errors", "percent"),
 }
 OF_MOMENT = {
     "panel": Column("in the panel"),
@@ -193,7 +193,7 @@ def _tables(setting: Setting, designs: pd.DataFrame, task: Task) -> Iterator[Tab
         spans=[("Coverage, %", 1), ("Of the mean, %", 2), ("Pre-test", 2), ("", 2)],
         blocks=blocks(DETAILS),
         notes=[
-            f"Intervals at {100 * plan.level:g}%; published: under the convention of the design's reference. Of the "
+            f"Intervals at {100 * plan.level:g}%; published: with the standard errors of the design's reference. Of the "
             "mean: the mean estimate is in the interval, which leaves bias aside. Pre-test: % of panels in which the "
             f"largest effect before treatment is significant at 5%, and bias ({scale.column}) in the others. MDE: "
             f"minimum detectable effect by the spread of estimates, in the same unit. {REFUSED} : no effects before "

@@ -13,7 +13,7 @@ from goldens import distance
 from numpy.typing import NDArray
 
 from study import Estimate, Question, estimate
-from study.estimates.sandwich import Convention
+from study.estimates.sandwich import VcovName
 
 Numbers = dict[Any, tuple[float, float]]
 
@@ -85,9 +85,9 @@ def numbers(fit: Estimate, names: Iterable[Any], errors: NDArray[np.float64] | N
     return dict(zip(names, zip(fit.effect, errors, strict=True), strict=True))
 
 
-def errors_under(fit: Estimate, convention: Convention) -> NDArray[np.float64]:
-    """Return standard errors under a named convention, NaN for reference terms."""
-    return np.where(fit.reference, np.nan, np.sqrt(np.diag(fit.covariance(convention))))
+def errors_under(fit: Estimate, vcov: VcovName) -> NDArray[np.float64]:
+    """Return standard errors by a covariance estimator, NaN for reference terms."""
+    return np.where(fit.reference, np.nan, np.sqrt(np.diag(fit.covariance(vcov))))
 
 
 def covariance(influence: NDArray[np.float64], cluster: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -100,9 +100,9 @@ def covariance(influence: NDArray[np.float64], cluster: NDArray[np.int64]) -> ND
 @cache
 def _fit(panel: str, unit: str, question: Question, design: str, options: tuple[Any, ...]) -> Estimate:
     made = estimate(goldens.panel(panel, unit), question, design, **dict(options))
-    return made.under(made.published)
+    return made.with_vcov(made.published)
 
 
 def fit(panel: str, question: Question, design: str, *, unit: str = "unit", **options: Any) -> Estimate:
-    """Answer a question about a reference panel under the design's published convention, once for all runs."""
+    """Answer a question about a reference panel under the design's published standard errors, once for all runs."""
     return _fit(panel, unit, question, design, tuple(sorted(options.items())))

@@ -27,9 +27,7 @@ def panel_of(name: str) -> Panel:
 def answer(name: str, curve: str, degree: int, knots: int, doses: tuple[float, ...] | None) -> Estimate:
     """Answer a run with shares taken as given, as contdid takes them on curves."""
     options: dict[str, Any] = {"curve": curve, "degree": degree, "knots": knots, "doses": doses}
-    return estimate(
-        panel_of(name), ASKED, "dose_response", convention="CR0", variance="conditional", **options
-    )
+    return estimate(panel_of(name), ASKED, "dose_response", vcov="CR0", variance="conditional", **options)
 
 
 def read(panel: str, run: dict[str, Any]) -> Comparison:

@@ -56,7 +56,7 @@ def fitted(name: str, run: dict[str, Any], variance: str) -> Estimate:
         "switchers": asked.get("switchers", "both"),
         "trends_nonparam": asked.get("trends_nonparam"),
     }
-    return estimate(panel(name), question, "dcdh", convention="CR0", variance=variance, **options)
+    return estimate(panel(name), question, "dcdh", vcov="CR0", variance=variance, **options)
 
 
 def read(name: str, run: dict[str, Any]) -> Comparison:

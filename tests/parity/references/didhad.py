@@ -59,7 +59,7 @@ def didhad(name: str, run: dict[str, Any]) -> Comparison:
         sample.panel, ASKED, "heterogeneous_adoption", kernel=kernel, variance="robust", **options
     )
     answers = dict(
-        zip(made.event_time, zip(made.effect, made.under("CR0").std_error, strict=True), strict=True)
+        zip(made.event_time, zip(made.effect, made.with_vcov("CR0").std_error, strict=True), strict=True)
     )
     z, total = quantile(0.95 if "level=0.1" in run["call"] else 0.975), totals(name)
     ours, digits, counts = {}, {}, {}

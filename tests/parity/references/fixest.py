@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from references.comparison import Comparison, Numbers, errors_under, fit, matched, numbers
 from study import Estimate, Question
-from study.estimates.sandwich import Convention
+from study.estimates.sandwich import VcovName
 
-CONVENTIONS: dict[str, Convention] = {
+CONVENTIONS: dict[str, VcovName] = {
     "default": "CR1_fixest",
     "Gdf_conv": "CR1_fixest",  # with one-way clusters the same as the default
     "noadj": "CR0",
@@ -47,12 +47,12 @@ def regression(panel: str, run: dict[str, Any]) -> Comparison:
     model, covariance, counting = run["id"].split("__")
     design, options = REGRESSIONS[model]
     made = fit(panel, question("y", model, covariance), design, **options)
-    convention = CONVENTIONS[counting]
+    vcov = CONVENTIONS[counting]
     names = [regression_name(term, "rel" if model == "es" else "relb") for term in made.terms]
-    ours = numbers(made, names, errors_under(made, convention))
+    ours = numbers(made, names, errors_under(made, vcov))
     rows = matched(ours, run["estimates"])
     assert {row.term for row in rows} == {n for n, ref in zip(names, made.reference, strict=True) if not ref}
-    if convention != "CR1_fixest":
+    if vcov != "CR1_fixest":
         return Comparison(rows, {"n_obs": (made.n_obs, run["meta"]["nobs"])})
     p_values = dict(zip(names, made.tidy()["p_value"], strict=True))
     theirs = {e["term"]: e["p"] for e in run["estimates"]}
@@ -114,9 +114,9 @@ def poisson(panel: str, run: dict[str, Any]) -> Comparison:
         )
     asked = question("count", model, covariance, scale="proportional")
     made = fit(panel, asked, "poisson_twfe", terms=POISSON[model])
-    convention = CONVENTIONS[middle[1] if len(middle) > 1 else "default"]
+    vcov = CONVENTIONS[middle[1] if len(middle) > 1 else "default"]
     names = [regression_name(term, "rel") for term in made.terms]
-    errors = errors_under(made, convention) / (1 + made.effect)
+    errors = errors_under(made, vcov) / (1 + made.effect)
     coefficients = np.log1p(made.effect)
     ours = dict(zip(names, zip(coefficients, errors, strict=True), strict=True))
     theirs = [e for e in run["estimates"] if e["term"] != "x2"]

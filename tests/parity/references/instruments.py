@@ -15,11 +15,11 @@ from scipy import stats
 from references.comparison import Comparison, matched, numbers
 from study import Estimate, Panel, Question, estimate
 from study.designs.iv import rows_of
-from study.estimates.sandwich import Convention
+from study.estimates.sandwich import VcovName
 from study.estimates.weak_instrument import effective_f, not_rejected
 
 TWO = ("z1", "z2")
-GIVEN: dict[str, Convention] = {
+GIVEN: dict[str, VcovName] = {
     "unadjusted": "unadjusted",
     "iid": "unadjusted",
     "robust": "robust",
@@ -62,10 +62,10 @@ def fit(name: str, design: str, asked: Question, **options: Any) -> Estimate:
     return estimate(panel(name), asked, design, **options)
 
 
-def factor(made: Estimate, convention: Convention, parameters: int) -> float:
+def factor(made: Estimate, vcov: VcovName, parameters: int) -> float:
     """Return the small-sample factor of a covariance, by clusters where it is."""
     left, clusters = made.n_obs - parameters, made.n_clusters
-    if convention == "clustered":
+    if vcov == "clustered":
         return clusters / (clusters - 1) * (made.n_obs - 1) / left
     return made.n_obs / left
 
@@ -92,33 +92,33 @@ def linearmodels(name: str, run: dict[str, Any]) -> Comparison:
     """Return a run of PanelOLS, or of IV2SLS, IVLIML or IVGMM with dummies."""
     model, *_, covariance = run["id"].split("__")
     if model == "panelols_twoway":
-        made = fit(name, "panel_ols", question(covariance)).under(GIVEN[covariance.removesuffix("_gd")])
+        made = fit(name, "panel_ols", question(covariance)).with_vcov(GIVEN[covariance.removesuffix("_gd")])
         adjusted = (
             factor(made, "clustered", 0) / factor(made, "robust", 0) if covariance.endswith("_gd") else 1.0
         )
         return compared(made, run, times=adjusted)
     if model == "gmm":  # with these weights it is two-stage least squares
         model, covariance = "2sls", run["id"].split("__")[2]
-    convention = GIVEN[covariance.removesuffix("_debiased")]
-    made = fit(name, "iv", question(run["id"]), method=model).under(convention)
-    adjusted = factor(made, convention, all_effects(made)) if covariance.endswith("_debiased") else 1.0
+    vcov = GIVEN[covariance.removesuffix("_debiased")]
+    made = fit(name, "iv", question(run["id"]), method=model).with_vcov(vcov)
+    adjusted = factor(made, vcov, all_effects(made)) if covariance.endswith("_debiased") else 1.0
     return compared(made, run, times=adjusted)
 
 
 def fixest(name: str, run: dict[str, Any]) -> Comparison:
     """Return a run of feols with instruments, and its first stage, or without instruments."""
     model, covariance = run["id"].split("__")
-    asked, convention = question(run["id"]), GIVEN[covariance]
-    clustered = convention == "clustered"
+    asked, vcov = question(run["id"]), GIVEN[covariance]
+    clustered = vcov == "clustered"
     if model == "ols_fe":
         made = fit(name, "panel_ols", asked)
-        return compared(made.under("CR1_fixest" if clustered else convention), run)
-    made = fit(name, "iv", asked).under(convention)
-    adjusted = factor(made, convention, made.df_k if clustered else all_effects(made))
+        return compared(made.with_vcov("CR1_fixest" if clustered else vcov), run)
+    made = fit(name, "iv", asked).with_vcov(vcov)
+    adjusted = factor(made, vcov, made.df_k if clustered else all_effects(made))
     whole = compared(made, run, "fit_d", adjusted)
     if not clustered:
         return whole
-    first = fit(name, "iv", asked, stage="first").under("CR1_fixest")
+    first = fit(name, "iv", asked, stage="first").with_vcov("CR1_fixest")
     rows = matched(
         numbers(first, [f"first stage: {term}" for term in first.terms]), named(run["first_stage"])
     )
@@ -156,7 +156,7 @@ def ivdiag(name: str, run: dict[str, Any]) -> Comparison:
     statistic = float(reduced[0] @ np.linalg.solve(reduced[1].T @ reduced[1], reduced[0])) / k / adjusted
     critical = k * adjusted * stats.f.ppf(0.95, k, left)
     ((low, high),) = not_rejected(reduced[0], -first[0], reduced[1], -first[1], critical)
-    step = GRID * made.under("clustered").std_error[0]
+    step = GRID * made.with_vcov("clustered").std_error[0]
     ends = zip((low, high), run["AR_ci"], strict=True)
     ours = {"effective_F": (f, np.nan), "AR_F": (statistic, np.nan)}
     return Comparison(
@@ -183,7 +183,7 @@ def ivmodel(name: str, run: dict[str, Any]) -> Comparison:
     ours = {}
     for term, (design, options) in of.items():
         made = fit(name, design, asked if design == "iv" else asked.replace(instrument=None), **options)
-        made = made.under("unadjusted")
+        made = made.with_vcov("unadjusted")
         counted = factor(made, "unadjusted", 2)
         if design == "panel_ols":
             counted /= factor(made, "unadjusted", all_effects(made))

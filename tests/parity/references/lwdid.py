@@ -32,7 +32,7 @@ def lwdid(_: str, run: dict[str, Any]) -> Comparison:
 
 
 def one_date(run: dict[str, Any]) -> Comparison:
-    """Return effects by period and their average; without covariates "ols" is the pooled convention."""
+    """Return effects by period and their average; without covariates "ols" is the pooled vcov."""
     k, transform, errors, *_ = run["id"].removeprefix("k").split("__")
     covariates = ("x1",) if run["controls_used"] else ()
     question = Question(f"y_k{k}", f"first{k}", covariates=covariates, min_cohort_size=1)
@@ -65,8 +65,8 @@ def staggered(run: dict[str, Any]) -> Comparison:
     return Comparison(matched(numbers(made, names), theirs))
 
 
-def answer(question: Question, transform: str, errors: str, convention: str) -> Estimate:
+def answer(question: Question, transform: str, errors: str, vcov: str) -> Estimate:
     """Return the effects with errors by their name there."""
     variance = errors if errors == "sampling" else errors.upper()
-    options = {"transform": transform, "variance": variance, "convention": convention}
+    options = {"transform": transform, "variance": variance, "vcov": vcov}
     return estimate(few(), question, "lee_wooldridge", **options)

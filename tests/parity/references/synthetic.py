@@ -33,7 +33,7 @@ def answered(panel: str, method: str, solver: str) -> Estimate:
     """Return the average effect of a block under the weights of a method."""
     options = {"method": method, "solver": solver, "inference": "jackknife"}
     made = estimate(block(panel), ASKED, "synthetic_did", **options)
-    return made.under(made.published).aggregate("treated_average")
+    return made.with_vcov(made.published).aggregate("treated_average")
 
 
 def synthdid(panel: str, run: dict[str, Any]) -> Comparison:

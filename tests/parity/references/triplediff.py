@@ -36,7 +36,7 @@ def panel(name: str) -> Panel:
 def answered(name: str, method: str, covariates: str, **asked: Any) -> Estimate:
     question = Question("y", "first_treated", covariates=COVARIATES[covariates], group="eligible=1", **asked)
     fit = estimate(panel(name), question, "triple_difference", method=method)
-    return fit.under(fit.published)
+    return fit.with_vcov(fit.published)
 
 
 def two_periods(name: str, run: dict[str, Any]) -> Comparison:

@@ -14,7 +14,7 @@ from goldens import distance
 from references.comparison import Comparison, Row, errors_under
 from study import Estimate, Panel, Question
 from study.designs import find_design
-from study.estimates.sandwich import Convention, small_sample_factor
+from study.estimates.sandwich import VcovName, small_sample_factor
 from study.inference.leave_out import LeaveOut, cr3
 from study.inference.wild import WildBootstrap, wild_bootstrap
 from study.panel.question import Sample
@@ -22,7 +22,7 @@ from study.panel.question import Sample
 DRAWS = 99_999
 SIGMAS = 4
 LEVEL = 0.95
-SANDWICH: dict[str, Convention] = {
+SANDWICH: dict[str, VcovName] = {
     "HC0": "CR1",
     "HC1": "CR1_areg",
 }  # cadjust=TRUE, and for HC1 (N-1)/(N-k) besides
@@ -114,16 +114,16 @@ def _leverages(left: LeaveOut, of: Sample, run: dict[str, Any]) -> Comparison:
     return Comparison((*rows, Row("se", left.std_error, np.nan, reported["se"], np.nan)), counts)
 
 
-def _test(name: str, made: WildBootstrap, run: dict[str, Any], convention: Convention) -> Comparison:
+def _test(name: str, made: WildBootstrap, run: dict[str, Any], vcov: VcovName) -> Comparison:
     """Compare a test: t exactly, the p-value and the p-values of the interval's ends as the draws allow.
 
-    Their t has the small-sample factor of the convention: "CR1_areg" for lm, whose unit dummies are counted, "CR1" for
+    Their t has the small-sample factor of ``vcov``: "CR1_areg" for lm, whose unit dummies are counted, "CR1" for
     feols. For kinds 13 and 33 it multiplies CRV3, which has one of its own, and only in the observed statistic: the
     draws do not have it, so that p-values are too large.
     """
     made_from = fit(name)
     df_k = {"n_obs": made_from.n_obs, "df_k": made_from.df_k, "n_fixed_effects": made_from.n_fixed_effects}
-    factor = small_sample_factor(made.n_clusters, convention, **df_k)
+    factor = small_sample_factor(made.n_clusters, vcov, **df_k)
     drawn, t_stat = made.drawn, made.statistic
     if made.kind in ("V", "B"):
         t_stat, drawn = t_stat / np.sqrt(factor), replace(drawn, square=drawn.square * factor)

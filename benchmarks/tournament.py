@@ -2,7 +2,8 @@
 
 **Simulated** panels of as many universities and years as the study's own, then of 300 of them with all the treated,
 drawn from six processes calibrated to it. All designs with closed forms answer each panel, with the intervals of two
-covariance estimators and the pre-test. With fewer repetitions than 1,000 the minutes are those of 1,000 by rule of three.
+covariance estimators and the pre-test. With fewer repetitions than 1,000 the minutes are those of 1,000 by rule of
+three.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ package's own function does: ours from a Sample, so that it fits the regression 
 interval, pyfixest's from a fitted Feols, and it has no interval. The data are simulated, the seed is fixed. Every run
 is a process of its own, which warms up on the same panel with other draws, so that imports and compilation do not
 count; the two packages take turns, with one thread each unless ``--threads`` says otherwise. The t statistics differ
-by the covariance estimator: pyfixest's counts the unit dummies that it makes. Needs Linux, whose ``/proc`` gives resident memory.
+by the covariance estimator: pyfixest's counts the unit dummies that it makes. Needs Linux, whose ``/proc`` gives
+resident memory.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def estimate(
     scale: options.Scale = "level",
     of_question: options.OfQuestion,
     option: list[str] | None = None,
-    vcov: str = "jackknife",
+    vcov: options.Vcov = "jackknife",
     level: float = 0.95,
     terms: str = "average",
     engine: options.OfEngine,
@@ -138,9 +138,6 @@ def estimate(
     ----------
     option : list of str, optional
         Option of the design as NAME=VALUE, for example learner=forest. Repeat it for several.
-    vcov : str
-        Standard errors: jackknife, pooled, CR0, CR1, CR1_fixest or CR1_areg; for iv and panel_ols also those of
-        linearmodels, such as twoway.
     level : float
         Level of confidence intervals.
     terms : str
@@ -162,9 +159,8 @@ def estimate(
     with engine.opened("study estimate", source, question, outcome, names, figure.label) as panel:
         words = figure.words(panel, "study estimate")
         with workers.learning(names):
-            # Which words there are is checked there.
             fits = [
-                run_design(panel, each, name, vcov=vcov, **given)  # type: ignore[arg-type]
+                run_design(panel, each, name, vcov=vcov, **given)
                 for each in (question.replace(outcome=name) for name in outcome)
                 for name in names
             ]
@@ -188,6 +184,7 @@ def compare(
     design: options.Designs = None,
     scale: options.Scale = "level",
     of_question: options.OfQuestion,
+    vcov: options.Vcov = "jackknife",
     force: bool = False,
     draws: int = 9999,
     seed: int = 0,
@@ -225,7 +222,7 @@ def compare(
         words = figure.words(panel, "study compare")
         with workers.learning(named or ()):
             compared = inference.compare(
-                panel, question, designs, outcome, force=force, draws=draws, seed=seed
+                panel, question, designs, outcome, vcov=vcov, force=force, draws=draws, seed=seed
             )
         comparison = options.refusals_as_options(compared)
         if figure.window is None:
@@ -248,6 +245,7 @@ def diagnose(
     panel: options.OwnPanel = None,
     columns: options.OfColumns,
     design: options.Design = None,
+    vcov: options.PlanVcov = None,
     output: Path | None = None,
     workers: options.OfWorkers,
     cache: options.Cache = None,
@@ -264,7 +262,7 @@ def diagnose(
         Folder for figures and tables. Default: build/diagnose of the plan.
     """
 
-    chosen = columns.plan(panel, plan)
+    chosen = columns.plan(panel, plan).under(None, vcov)
     question = question or chosen.events[0].label
     task, build = chosen.ask(question, design), options.build_of(None if panel else plan)
     core.refuse_unwritable(output or build)

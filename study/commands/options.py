@@ -128,6 +128,12 @@ _PLAN = (
 Plan = Annotated[Path, typer.Option(callback=plan_of, help=_PLAN)]
 EitherPlan = Annotated[Path | None, typer.Option(help=_PLAN)]
 Design = Annotated[str | None, typer.Option(help="Design to use instead of the plan's headline design.")]
+_VCOV = (
+    "Covariance estimator of the standard errors: jackknife, bell_mccaffrey, pooled, CR0, CR1, CR1_fixest or CR1_areg; "
+    "for iv and panel_ols also those of linearmodels, such as twoway."
+)
+Vcov = Annotated[str, typer.Option(help=_VCOV)]
+PlanVcov = Annotated[str | None, typer.Option(help=f"{_VCOV} Default: that of the plan, or jackknife.")]
 Cache = Annotated[
     Path | None,
     typer.Option(
@@ -525,7 +531,7 @@ HELP_PANELS = {
         "by", "prior", "grants", "dial", "violations",
     ),
     "Inference": (
-        "design", "designs", "option", "learner", "repetitions", "vcov", "vcov", "cluster", "level", "draws",
+        "design", "designs", "option", "learner", "repetitions", "vcov", "cluster", "level", "draws",
         "reps", "slow_reps", "seed", "force",
     ),
     "Output": (

@@ -30,6 +30,7 @@ def run(
     panel: options.OwnPanel = None,
     columns: options.OfColumns,
     design: options.Design = None,
+    vcov: options.PlanVcov = None,
     only: list[str] | None = None,
     workers: options.OfWorkers,
     output: Path | None = None,
@@ -50,7 +51,7 @@ def run(
         the panel with --panel.
     """
 
-    chosen = columns.plan(panel, plan).under(design)
+    chosen = columns.plan(panel, plan).under(design, vcov)
     if only:
         _print_exhibits(chosen, only, workers, output, cache or core.folder_of(None if panel else plan))
         return
@@ -210,6 +211,7 @@ def table(
     designs: options.Designs = None,
     scale: options.Scales = None,
     of_question: options.OfQuestion,
+    vcov: options.PlanVcov = None,
     draws: int | None = None,
     seed: int | None = None,
     columns: str = "outcomes",
@@ -277,12 +279,13 @@ def table(
     style = report.Style(columns, levels, digits, notes, mde, terms)  # type: ignore[arg-type]  # checked there
     labels = options.labels(label)
     names = designs and [find_design(name).name for name in designs]
-    of_draws = {name: value for name, value in {"draws": draws, "seed": seed}.items() if value is not None}
+    given: dict[str, Any] = {"vcov": vcov, "draws": draws, "seed": seed}
+    how = {name: value for name, value in given.items() if value is not None}
     if question:
         options.refuse_of_panel(context, WHO)
         path = options.plan_of(plan or options.DEFAULT_PLAN)
         with workers.learning(names, cache=core.fits_of(path, cache)):
-            tables = of_plan(path, question, names, labels, style, **of_draws)
+            tables = of_plan(path, question, names, labels, style, **how)
     else:
         if plan is not None or not outcome or event is None:
             raise QuestionError(
@@ -296,7 +299,7 @@ def table(
             engine.opened(WHO, source, questions[0], outcome, names, label) as panel,
             workers.learning(names or (), cache=core.fits_of(None, cache)),
         ):
-            tables = of_panel(panel, questions, outcome, names, labels, style, **of_draws)
+            tables = of_panel(panel, questions, outcome, names, labels, style, **how)
     if output is None:
         typer.echo(report.document(tables, kind, standalone=standalone).decode(), nl=False)
     else:
@@ -326,6 +329,8 @@ def of_panel(
     designs: Sequence[str] | None,
     labels: Mapping[str, str],
     style: report.Style,
+    *,
+    vcov: str = "jackknife",
     draws: int = 9999,
     seed: int = 0,
 ) -> list[report.Table]:
@@ -343,6 +348,8 @@ def of_panel(
     labels : mapping of str to str
         As :func:`study.table` takes them.
     style : Style
+    vcov : str
+        The covariance estimator.
     draws, seed : int
         Of the multiplier bootstrap; the seed is also that of designs that draw.
 
@@ -362,7 +369,10 @@ def of_panel(
         (name, find_design(name).seeded({}, seed), labels.get(name, find_design(name).title))
         for name, _, _ in inference.variants_of(designs, WHO)
     ]
-    answers = (inference.compare(panel, each, rows, outcomes, draws=draws, seed=seed) for each in questions)
+    answers = (
+        inference.compare(panel, each, rows, outcomes, vcov=vcov, draws=draws, seed=seed)
+        for each in questions
+    )
     compared = [*map(options.refusals_as_options, answers)]
     event, titles = questions[0].event, [labels.get(outcome, outcome) for outcome in outcomes]
     caption = f"Effect of {labels.get(event, event)} on {listed(titles)}, by design"
@@ -376,6 +386,8 @@ def of_plan(
     designs: Sequence[str] | None,
     labels: Mapping[str, str],
     style: report.Style,
+    *,
+    vcov: str | None = None,
     draws: int | None = None,
     seed: int | None = None,
 ) -> list[report.Table]:
@@ -393,7 +405,7 @@ def of_plan(
     labels : mapping of str to str
         In the place of the plan's titles and words, as :func:`study.table` takes them.
     style : Style
-    draws, seed : int, optional
+    vcov, draws, seed : str and int, optional
         In the place of the plan's.
 
     Raises
@@ -403,7 +415,7 @@ def of_plan(
     """
 
     core.check(WHO, {"draws": int | None, "seed": int | None}, {"draws": draws, "seed": seed})
-    given: dict[str, Any] = {"band_draws": draws, "seed": seed}
+    given: dict[str, Any] = {"vcov": vcov, "band_draws": draws, "seed": seed}
     changes = {name: value for name, value in given.items() if value is not None}
     plan = replace(papers.read_plan(path), **changes)
     by_event = core.grouped((task.event.label, task) for task in map(plan.ask, questions))

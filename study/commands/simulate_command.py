@@ -234,7 +234,7 @@ def tables_of(finding: Finding, spec: Specification) -> list[report.Table]:
     """Return how designs perform, a panel a process, and what they do after a pre-test where some have one."""
     name, caption, frame = finding.name, "What designs find on simulated panels", finding.frame
     note = (
-        "As published: with the standard errors of the design's reference. MDE: minimum detectable effect (80% power), by "
+        "As published: with standard errors of the design's reference. MDE: minimum detectable effect (80% power), by "
         "the spread of estimates. A test rejects where the interval excludes zero."
     )
     tables = [_table(spec, name, caption, MEASURES, frame, note)]

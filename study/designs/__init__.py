@@ -31,7 +31,7 @@ from study.core import (
     root_of,
     versions,
 )
-from study.estimates import VcovName, Estimate
+from study.estimates import GIVEN, Estimate, VcovName, VcovWord, read_vcov, refuse_other_arguments
 from study.estimates import Estimand as Estimand
 from study.learners import Estimator, Learning, Nuisances
 from study.panel import Panel, Question
@@ -261,15 +261,34 @@ class Design:
     def check_options(self, options: dict[str, Any]) -> None:
         """Refuse an option or a value of it that the design does not have."""
         for option in options.keys() & _FIELDS - self.options.keys():
+            by_vcov = ' or vcov={"CRV1": "state"}' if option == "cluster" else ""
             raise QuestionError(
                 f"{self.name}: {option} is part of what is asked and no option; "
-                f"say it with Question({option}=...)."
+                f"say it with Question({option}=...){by_vcov}."
             )
+        refuse_other_arguments(self.name, options.keys() - self.options.keys())
         refuse_unknown("option", options, self.options, self.name)
         check(self.name, hints_of(self.function), options)
         for name, value in options.items():
             if is_listed(value) and not len(value):
                 raise QuestionError(f"{self.name}: {name} is empty; name some, or leave it out.")
+
+    def asked(self, question: Question, vcov: VcovWord) -> tuple[Question, VcovName]:
+        """Return a question with the clusters that ``vcov`` names, and the name of its covariance estimator.
+
+        Raises
+        ------
+        QuestionError
+            If there is no such covariance estimator, or the question has other clusters.
+        """
+        name, cluster = read_vcov(self.name, vcov, GIVEN if self.name in WITH_MATRICES else ())
+        if cluster is None or cluster == question.cluster:
+            return question, name
+        if question.cluster is not None:
+            raise QuestionError(
+                f"{self.name}: vcov clusters by {cluster} and Question by {question.cluster}; name one of them."
+            )
+        return question.replace(cluster=cluster), name
 
     def __call__(self, sample: Sample, **options: Any) -> Estimate:
         """Answer the sample's question."""
@@ -287,6 +306,7 @@ class Design:
         return replace(answer, design=self.name, options=used, seed=used.get("seed"))
 
 
+WITH_MATRICES = ("iv", "panel_ols")  # designs that have linearmodels' covariance matrices
 # How the algebra that designs share begins a refusal, which does not know whose it is.
 REGRESSION = "Regression: "
 _registered: dict[str, Design] = {}
@@ -371,7 +391,7 @@ def estimate(
     question: Question,
     design: str = "callaway_santanna",
     *,
-    vcov: VcovName = "jackknife",
+    vcov: VcovWord = "jackknife",
     **options: Any,
 ) -> Estimate:
     """Answer a question about a panel with a design.
@@ -382,9 +402,10 @@ def estimate(
     question : Question
     design : str
         Name of a design; ``study designs`` lists them.
-    vcov : {"jackknife", "pooled", "CR0", "CR1", "CR1_fixest", "CR1_areg"} or a covariance of the design
-        Of the standard errors; see :class:`study.Estimate`. ``fit.published`` names the one of the design's reference
-        implementation. ``panel_ols`` and ``iv`` have linearmodels' covariances, such as "twoway".
+    vcov : {"jackknife", "bell_mccaffrey", "pooled", "CR0", "CR1", "CR1_fixest", "CR1_areg"} or mapping
+        The covariance estimator; see :mod:`study.estimates.vcov`. ``panel_ols`` and ``iv`` also have those of
+        linearmodels, such as "twoway". As in pyfixest, ``{"CRV1": "state"}`` is "CR1_fixest" with clusters by a column,
+        and ``{"CRV3": "state"}`` is "jackknife". ``fit.published`` is that of the design's reference implementation.
     **options
         Options of the design.
 
@@ -399,4 +420,5 @@ def estimate(
     """
     chosen = find_design(design)
     chosen.check_options(options)
-    return chosen(question.sample(panel), **options).with_vcov(vcov)
+    question, name = chosen.asked(question, vcov)
+    return chosen(question.sample(panel), **options).with_vcov(name)

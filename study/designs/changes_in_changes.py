@@ -106,7 +106,7 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] | None = (0
         untreated_mean=each("untreated"),
         untreated_influence=Influence.of(each("of_untreated")),
         n_obs=int(used.sum()),
-        **whole_cohorts(sample, cells.select(cell)),
+        contrast=whole_cohorts(sample, cells.select(cell)),
     )
     if sample.question.missing == "cells":
         influence, of_base = each("influence"), each("of_base")
@@ -140,7 +140,8 @@ def _left_out_anew(fit: Estimate, anew: FloatArray) -> Estimate:
     untreated = left.untreated
     if untreated is not None:
         untreated = Influence.of(np.where(given, -anew, untreated.dense()))
-    return replace(fit, left_out=left._replace(level=level, untreated=untreated, own=np.any(given, axis=0)))
+    left = left._replace(level=level, untreated=untreated, own=np.any(given, axis=0))
+    return replace(fit, contrast=replace(fit.contrast, left_out=left))
 
 
 def _range_and_bounds(by_term: Mapping[str, Changes]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, counted, refuse_unknown
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_cells import refuse_no_effect
-from study.estimates import Estimate, LeftOut, coefficients
+from study.estimates import Contrast, Estimate, LeftOut, coefficients
 from study.panel import Sample, rows_by
 
 AVERAGE = "treated_average"
@@ -614,6 +614,7 @@ def _estimate(
     effects = _ratio(sample, sums.parts[GAP], lost[GAP], sums.parts[DIVISOR], lost[DIVISOR])
     influence, of_mean, signs = effects.influence, None, np.unique(paths.sign[switched])
     fields: dict[str, Any] = {}
+    left_out = None
     if len(signs) == 1:  # the mean outcome that switchers would have had under the first treatment
         part, without = (of[OUTCOME] - signs * of[GAP] for of in (sums.parts, lost))
         mean = _ratio(sample, part, without, sums.parts[NUMBER], lost[NUMBER])
@@ -625,7 +626,7 @@ def _estimate(
         cluster = None if sample.question.cluster is None else sample.cluster
         clusters = np.stack([_count(cluster, marks.T) for marks in (sums.switchers, sums.compared)])
         estimable = effects.determined & (clusters.min(axis=0) >= 2)
-        fields["left_out"] = LeftOut(Influence.of(effects.errors.T), of_mean, clusters, estimable)
+        left_out = LeftOut(Influence.of(effects.errors.T), of_mean, clusters, estimable)
     dates = np.arange(len(sample.periods) + 1)
     treated = [np.isin(dates, paths.start[marks]) for marks in sums.switchers]
     skipped = int(np.sum((paths.sign != 0) & ~sums.switchers[-1]))
@@ -641,8 +642,9 @@ def _estimate(
         event_time=times,
         reference=times == -1,
         notes=tuple(notes),
-        treated=np.stack(treated, axis=1).astype(float),
-        group=paths.start,
+        contrast=Contrast(
+            group=paths.start, treated=np.stack(treated, axis=1).astype(float), left_out=left_out
+        ),
         **fields,
     )
 

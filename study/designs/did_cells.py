@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, Values, group_mean, solvable
 from study.estimates import (
     CohortMeans,
+    Contrast,
     Estimate,
     group_time_effects,
     left_out,
@@ -341,10 +342,12 @@ def shares_of_cells(sample: Sample, means: CohortMeans, cells: Cells) -> dict[st
     """Return the fields of an estimate that say how its cells are averaged; unseen units have no weight in cohorts."""
     if means.same_periods:
         return {"cohort_weights": means.cohort_weights(means.cells(cells.cohort, cells.now))}
-    return {"cohort_weights": weights_in_cohorts(sample, cells.cohort)} | whole_cohorts(sample, cells)
+    return {"cohort_weights": weights_in_cohorts(sample, cells.cohort)} | {
+        "contrast": whole_cohorts(sample, cells)
+    }
 
 
-def whole_cohorts(sample: Sample, cells: Cells) -> dict[str, Any]:
+def whole_cohorts(sample: Sample, cells: Cells) -> Contrast:
     """Return the fields of cells that rest on units seen in both periods, but are averaged by whole cohorts."""
     only, in_both = np.full(len(cells.cohort), -1), sample.question.missing != "cells"
     for g in np.unique(cells.cohort):
@@ -352,7 +355,7 @@ def whole_cohorts(sample: Sample, cells: Cells) -> dict[str, Any]:
         early, late = (sample.observed[np.ix_(members, at[own])].T for at in (cells.base, cells.now))
         for seen in (early & late,) if in_both else (early, late):
             only[own] = np.maximum(only[own], [only_row(sample, members[who]) for who in seen])
-    return {"only": only, "whole_cohorts": not sample.observed.all()}
+    return Contrast(only=only, whole_cohorts=not sample.observed.all())
 
 
 def effects_in_cells(

@@ -226,7 +226,7 @@ def dml_did(
         effects,
         [],
         shares="estimated" if variance == "sampling" else "fixed",
-        **whole_cohorts(sample, cells),
+        contrast=whole_cohorts(sample, cells),
         of_draw=of_draw,
     )
     rows = f"in {counted(len(scores), 'comparison')} of a cohort"

@@ -10,7 +10,7 @@ import numpy as np
 from study.core import QuestionError
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.long_change import long_change
-from study.estimates import Estimate, anderson_rubin, first_stage, in_words, lottery_sides
+from study.estimates import Contrast, Estimate, anderson_rubin, first_stage, in_words, lottery_sides
 from study.learners import (
     Learner,
     Learning,
@@ -187,8 +187,10 @@ def dml_iv(
     average = averaged_model(fitted, long.unit, sample.n_units)
     seen = np.isin(np.arange(sample.n_units), long.unit)[:, None]
     assert sample.instrument is not None
-    sides = lottery_sides(sample.instrument[:, None], seen, 1)
-    answer = partial(long.effect, sample, "LATE" if model == "iivm" else "IV coefficient", average, **sides)
+    contrast = lottery_sides(sample.instrument[:, None], seen, 1) or Contrast()
+    answer = partial(
+        long.effect, sample, "LATE" if model == "iivm" else "IV coefficient", average, contrast=contrast
+    )
     degrees = np.inf
     # Its means by Z are of the other folds, so that the scores of few winners are not smaller.
     if model == "iivm":

@@ -191,7 +191,7 @@ def dml_stacked(
         reference=cells.reference,
         n_obs=int(used.sum()),
         of_draw=of_draw.T,
-        **whole_cohorts(sample, cells),
+        contrast=whole_cohorts(sample, cells),
     )
     fit = replace(event_effects(by_cohort), estimand=Estimand.EVENT_TIME_ATT)
     if repetitions > 1:

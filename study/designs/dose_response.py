@@ -380,7 +380,8 @@ def _averaged(
         of_fits = [(of.residual * of.pull[:, [j]], of.residual * of.pull_left[:, [j]]) for of in fits]
         influence, level = map(add, _of_cells(effects, fits, of_fits), untreated)
         left = effects.leave_out._replace(level=level, untreated=None)
-        own = replace(blank, effect_level=coefficients[:, j], level_influence=influence, left_out=left)
+        contrast = replace(blank.contrast, left_out=left)
+        own = replace(blank, effect_level=coefficients[:, j], level_influence=influence, contrast=contrast)
         averages.append(own.headline)
     assert averages[0].of_draw is not None
     weight = averages[0].of_draw[0]
@@ -421,7 +422,9 @@ def _slopes(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untre
         level_influence=influence,
         untreated_mean=None,
         untreated_influence=None,
-        left_out=LeftOut(left, None, effects.leave_out.clusters, estimable),
+        contrast=replace(
+            effects.contrast, left_out=LeftOut(left, None, effects.leave_out.clusters, estimable)
+        ),
     )
 
 
@@ -440,7 +443,8 @@ def _with_curve(
         return [f"{'ACRT' if slopes else 'ATT'}(d={d:.{digits}g})" for d in at]
 
     assert effects.cohort_weights is not None
-    assert effects.treated is not None
+    contrast, in_window = effects.contrast, np.isin(sample.groups[0], sample.cohorts)[:, None].astype(float)
+    assert contrast.treated is not None
     none_of = np.array(np.nan)
     mean, of_mean = effects.untreated_mean, effects.untreated_influence
     return replace(
@@ -452,19 +456,22 @@ def _with_curve(
         period=joined(effects.period, none_of),
         event_time=joined(effects.event_time, none_of),
         reference=np.concatenate([effects.reference, np.zeros(len(at), dtype=bool)]),
-        treated=joined(effects.treated, np.isin(sample.groups[0], sample.cohorts)[:, None].astype(float)),
         cohort_weights=side_by_side([effects.cohort_weights, none]),
         untreated_mean=None if mean is None else joined(mean, none_of),
         untreated_influence=None if of_mean is None else side_by_side([of_mean, none]),
-        left_out=LeftOut(
-            side_by_side([cells.level, left.level]),
-            None,
-            np.hstack([cells.clusters, left.clusters]),
-            np.concatenate([cells.estimable, left.estimable]),
-            own=np.arange(k + len(at)) >= (0 if slopes else k),
+        contrast=replace(
+            contrast,
+            treated=joined(contrast.treated, in_window),
+            only=np.concatenate([contrast.single(k), np.full(len(at), -1)]),
+            left_out=LeftOut(
+                side_by_side([cells.level, left.level]),
+                None,
+                np.hstack([cells.clusters, left.clusters]),
+                np.concatenate([cells.estimable, left.estimable]),
+                own=np.arange(k + len(at)) >= (0 if slopes else k),
+            ),
         ),
         at=joined(np.full(k, np.nan), at),
-        only=None if effects.only is None else np.concatenate([effects.only, np.full(len(at), -1)]),
         at_name="dose",
     )
 

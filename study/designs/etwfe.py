@@ -33,7 +33,7 @@ from study.designs.did_cells import (
 )
 from study.designs.poisson_twfe import refuse_not_counts, without_empty_cells, without_empty_units
 from study.designs.twfe import fields_of
-from study.estimates import CohortMeans, Estimate, cohort_means
+from study.estimates import CohortMeans, Contrast, Estimate, cohort_means
 
 
 @design(
@@ -131,8 +131,10 @@ def etwfe(
         notes,
         cohort_weights=means.cohort_weights(means.cells(cells.cohort, cells.now)),
         shares="estimated" if variance == "sampling" else "fixed",
-        sizes=np.nansum(sample.y, axis=1) if (family, effects) == ("poisson", "unit") else None,
-        treated_then=sample.groups[0][:, None] <= cells.period + sample.question.anticipation,
+        contrast=Contrast(
+            sizes=np.nansum(sample.y, axis=1) if (family, effects) == ("poisson", "unit") else None,
+            treated_then=sample.groups[0][:, None] <= cells.period + sample.question.anticipation,
+        ),
         **fields_of(sample, model.fit, place),
     )
     return of_estimated_cohorts(fit)

@@ -11,6 +11,7 @@ from study.designs.did_cells import refuse_no_effect
 from study.designs.twfe import fields_of, placed, two_way
 from study.estimates import (
     CohortMeans,
+    Contrast,
     Estimate,
     cohort_means,
     event_time_effects,
@@ -79,8 +80,7 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
         fit.influence @ place,
         *means.pooled(cells),
         reference=~used,
-        only=np.maximum(only, only[~used]),
-        treated=cells.any(axis=1).astype(float),
+        contrast=Contrast(only=np.maximum(only, only[~used]), treated=cells.any(axis=1).astype(float)),
         **fields_of(sample, fit, place),
     )
 

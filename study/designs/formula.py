@@ -8,7 +8,7 @@ from typing import Any
 
 from study.core import QuestionError, checked, refuse_unknown
 from study.designs import estimate, find_design
-from study.estimates import VcovName, Estimate
+from study.estimates import Estimate, VcovWord, refuse_other_arguments
 from study.panel import PeriodUnit, Question, panel_for
 
 FORM = "outcome ~ covariates | unit + time"
@@ -23,7 +23,7 @@ def did(
     first_treated: str | None = None,
     treatment: str | None = None,
     design: str = "callaway_santanna",
-    vcov: VcovName = "jackknife",
+    vcov: VcovWord = "jackknife",
     period: PeriodUnit | None = None,
     never: float | str | None = None,
     **options: Any,
@@ -70,6 +70,7 @@ def did(
         )
     outcome, covariates, (unit, time) = read_formula(formula)
     known = {field.name for field in fields(Question)} - {"outcome", "event", "covariates"}
+    refuse_other_arguments("did", options.keys() - find_design(design).options.keys())
     refuse_unknown("option", options, [*known, *find_design(design).options], "did")
     of_question = {name: options.pop(name) for name in known & options.keys()}
     if of_question.get("cluster") == unit:

@@ -29,7 +29,7 @@ from study.core import (
 )
 from study.designs import Assumes, Estimand, Sample, Supports, all_designs, design
 from study.designs.did_cells import refuse_no_effect
-from study.estimates import TIE, Estimate, LeftOut, coefficients
+from study.estimates import TIE, Contrast, Estimate, LeftOut, coefficients
 
 Dose = Literal["current", "cumulative"]
 Trends = Literal["common", "linear"]
@@ -149,7 +149,7 @@ def heterogeneous_adoption(
         estimand=Estimand.EVENT_TIME_ATT,
         event_time=times,
         reference=reference,
-        left_out=left_out if variance == "sampling" else None,
+        contrast=Contrast(left_out=left_out if variance == "sampling" else None),
         notes=tuple(notes),
     )
 

@@ -28,6 +28,7 @@ from study.designs.did_cells import Cells, known_cells, refuse_no_effect
 from study.designs.twfe import placed
 from study.estimates import (
     CohortMeans,
+    Contrast,
     Estimate,
     cohort_means,
     event_time_effects,
@@ -143,21 +144,25 @@ def imputation(
         n_obs=int(sample.counted(sample.observed).sum()),
         notes=tuple(note for block in blocks for note in block.notes),
         against="all_before",
-        only=only,
-        treated_then=sample.groups[0][:, None] <= period + sample.question.anticipation,
+        contrast=Contrast(
+            only=only,
+            treated_then=sample.groups[0][:, None] <= period + sample.question.anticipation,
+        ),
     )
     # A lead is of the cohorts that are in the panel at its event time.
     of_lead = np.isnan(cohort) & np.isin(sample.groups[0][:, None] + event_time, sample.periods)
     labels = zip(fit.terms, event_time, np.isnan(cohort), strict=True)
     terms = tuple(f"event {e:g}" if is_lead else term for term, e, is_lead in labels)
-    return replace(fit, event_time=event_time, terms=terms, treated=fit.treated + of_lead)
+    assert fit.contrast.treated is not None
+    contrast = replace(fit.contrast, treated=fit.contrast.treated + of_lead)
+    return replace(fit, event_time=event_time, terms=terms, contrast=contrast)
 
 
 class _Block(NamedTuple):
     """Effects of treated cells, or of event times before treatment.
 
     ``arrays`` are event times, cohorts, periods, which are a reference, effects, and mean outcomes of the cells, shape
-    (K,), and rows as in :attr:`Estimate.only`; ``influences`` those on effects and on counterfactual means, and the
+    (K,), and rows as in :attr:`Contrast.only`; ``influences`` those on effects and on counterfactual means, and the
     weights in the cohorts.
     """
 
@@ -357,8 +362,7 @@ def _of_spells(sample: Sample, leads: int | None, variance: str) -> Estimate:
         influence - first.influence @ loading.T,
         *mean(sample.y),
         cohort_weights=Influence.of(sizes),
-        treated=counts,
-        group=np.arange(n),
+        contrast=Contrast(group=np.arange(n), treated=counts),
         n_obs=int(sample.counted(sample.observed).sum()),
         notes=tuple(notes),
         against="all_before",

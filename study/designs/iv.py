@@ -26,6 +26,7 @@ from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.panel_ols import clustered, less_effects
 from study.designs.twfe import fields_of, on_columns, placed
 from study.estimates import (
+    Contrast,
     Estimate,
     anderson_rubin,
     coefficients,
@@ -165,7 +166,10 @@ def by_lottery(fit: Estimate, seen: BoolArray) -> Estimate:
     Those of a first stage stay too: where all winners are treated, nothing varies between them.
     """
     blocks = fit.sample.instruments_by_period
-    return replace(fit, **lottery_sides(blocks[0], seen, len(fit.terms))) if len(blocks) == 1 else fit
+    sides = lottery_sides(blocks[0], seen, len(fit.terms)) if len(blocks) == 1 else None
+    if sides is None:
+        return fit
+    return replace(fit, contrast=replace(fit.contrast, group=sides.group, treated=sides.treated))
 
 
 def refuse(sample: Sample, seen: BoolArray, method: Method, stage: Stage) -> None:
@@ -407,7 +411,7 @@ def by_period(sample: Sample, start: int) -> Estimate:
         estimand=Estimand.EVENT_TIME_ATT,
         event_time=times.astype(float),
         reference=~used,
-        only=np.maximum(only, only[start - 1]),
+        contrast=Contrast(only=np.maximum(only, only[start - 1])),
         notes=(
             f"What one more of {sample.question.instrument} does to {sample.question.outcome_in_words}, against the "
             f"last period before anybody is treated; event time {times[start]} is {zero}.",

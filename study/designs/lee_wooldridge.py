@@ -47,7 +47,7 @@ def lee_wooldridge(
         The delta method, or the regression's own errors given covariates: of equal variance, or one of MacKinnon and
         White's (1985) and Cribari-Neto's (2004). They are those with published standard errors, "CR0". "OLS" is of one
         regression, and not of averages over cohorts, whose regressions share comparison units: a note says so. Without
-        covariates the default's vcov "jackknife" is HC3, and "pooled" OLS with its t(N - 2). That is exact for
+        covariates the default "jackknife" is HC3, and "pooled" OLS with its t(N - 2). That is exact for
         one cohort if errors are normal and vary alike, however few units are treated.
 
     Returns

@@ -12,6 +12,7 @@ from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_cells import event_times, refuse_no_effect
 from study.estimates import (
     CohortMeans,
+    Contrast,
     Estimate,
     cohort_means,
     event_time_effects,
@@ -104,8 +105,10 @@ def lp_did(
         mean,
         mean_influence,
         reference=reference,
-        treated=np.column_stack([np.isin(sample.groups[0], fit.start) for fit in fits]).astype(float),
-        only=only,
+        contrast=Contrast(
+            treated=np.column_stack([np.isin(sample.groups[0], fit.start) for fit in fits]).astype(float),
+            only=only,
+        ),
         n_obs=int((cells * means.seen if means.same_periods else sample.counted(cells)).sum()),
         form=LinearForm(regression, place),
         notes=tuple(notes),
@@ -230,7 +233,7 @@ def _of_treated(
 ) -> tuple[FloatArray, Influence, IntArray]:
     """Return the mean outcomes of the treated units that coefficients rest on, with the influence on these.
 
-    Then rows as in :attr:`Estimate.only`, shape (K,).
+    Then rows as in :attr:`Contrast.only`, shape (K,).
     """
     if means.same_periods:
         cells = np.zeros((*means.mean.shape, len(fits)), dtype=bool)

@@ -15,6 +15,7 @@ from study.designs import COMMON, Assumes, Estimand, PredictionErrors, Supports,
 from study.designs.did_cells import Cells, Effects, effects_in_cells, refuse_no_effect
 from study.designs.imputation import NO_CARRY_OVER
 from study.estimates import (
+    Contrast,
     Estimate,
     LeftOut,
     clusters_left_out,
@@ -608,6 +609,7 @@ def matrix_completion(
     level, of_outcome = Influence.of(influence), Influence.of(of_mean)
     factor = np.full(len(effect), sample.n_units / (sample.n_units - 1))
     estimable = (clusters.min(axis=0) >= 2) & (size > 1) & ~undefined.any(axis=0)
+    left = LeftOut(level.scaled(factor), (of_outcome - level).scaled(factor), clusters, estimable)
     if undefined.any():
         unit = sample.unit_ids[undefined.any(axis=1)][0]
         notes.append(f"no standard error where effects are not identified without some unit, such as {unit}")
@@ -615,12 +617,12 @@ def matrix_completion(
         "n_obs": int((~np.isnan(full.beyond)).sum()),
         "published": "CR1",
         "cohort_weights": Influence.of(weights),
-        "left_out": LeftOut(level.scaled(factor), (of_outcome - level).scaled(factor), clusters, estimable),
+        "contrast": Contrast(left_out=left),
         "against": "all_before",
     }
     if not absorbing:
         times = codes.astype(float)
-        fields |= {"treated": weights, "notes": (NO_CARRY_OVER, *notes)}
+        fields |= {"contrast": Contrast(treated=weights, left_out=left), "notes": (NO_CARRY_OVER, *notes)}
         return clusters_left_out(event_time_effects(sample, times, effect, level, mean, of_outcome, **fields))
     group, now = np.divmod(codes, len(sample.periods))
     cells = Cells(sample.cohorts[group], sample.periods[now].astype(float), now, np.full(len(now), -1))

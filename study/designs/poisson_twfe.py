@@ -13,6 +13,7 @@ from study.designs.did_cells import refuse_no_effect
 from study.designs.event_study import event_time_cells
 from study.designs.twfe import fields_of, placed, two_way
 from study.estimates import (
+    Contrast,
     Estimate,
     coefficients,
     cohort_means,
@@ -90,14 +91,15 @@ def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
     untreated = mean * np.exp(-coefficient)
     of_untreated = mean_influence.scaled(np.exp(-coefficient)) - influence.scaled(untreated)
     linear, of_linear = mean - untreated, mean_influence - of_untreated
-    fields: dict[str, Any] = fields_of(sample, fit, None) | {"sizes": np.nansum(sample.y, axis=1)}
+    contrast = Contrast(sizes=np.nansum(sample.y, axis=1))
+    fields: dict[str, Any] = fields_of(sample, fit, None) | {"contrast": contrast}
     if terms == "treatment":
         fields |= {"untreated_mean": untreated, "untreated_influence": of_untreated}
         return coefficients(sample, (terms,), linear, of_linear, notes=tuple(notes), **fields)
     only = only_in_cells(used, cells)
     only = np.maximum(only, only[~regressed].max(initial=-1))
-    fields |= {"reference": ~regressed, "notes": tuple(notes), "only": only}
-    fields["treated"] = cells.any(axis=1).astype(float)
+    contrast = replace(contrast, treated=cells.any(axis=1).astype(float), only=only)
+    fields |= {"reference": ~regressed, "notes": tuple(notes), "contrast": contrast}
     return event_time_effects(sample, times, linear, of_linear, mean, mean_influence, **fields)
 
 

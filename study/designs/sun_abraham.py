@@ -10,7 +10,7 @@ from study.core import Terms, period_effects, refuse_unidentified, regress
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_cells import Effects, cells_of, effects_in_cells, of_estimated_cohorts
 from study.designs.twfe import fields_of, placed
-from study.estimates import Estimate, cohort_means, only_in_cells
+from study.estimates import Contrast, Estimate, cohort_means, only_in_cells
 
 
 @design(
@@ -82,7 +82,7 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
         [],
         cohort_weights=means.cohort_weights(of_cells),
         shares="estimated" if variance == "sampling" else "fixed",
-        only=np.where(of_base < 0, only, of_base),  # averages share the base
+        contrast=Contrast(only=np.where(of_base < 0, only, of_base)),  # averages share the base
         **fields_of(sample, fit, place),
     )
     return of_estimated_cohorts(estimate)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from study.core import FloatArray, Influence, IntArray, QuestionError, counted
-from study.estimates import Estimate, LeftOut, clusters_left_out, group_time_effects
+from study.estimates import Contrast, Estimate, LeftOut, clusters_left_out, group_time_effects
 from study.panel import Sample
 
 
@@ -177,7 +177,9 @@ def estimate_blocks(
         shares="fixed" if why or replicates is not None else "estimated",
         n_obs=int(sum(block.treated.size for block in parts) + parts[0].comparison.size),
         published="CR1",
-        left_out=LeftOut(left.scaled(factor), untreated_left.scaled(factor), clusters, estimable),
+        contrast=Contrast(
+            left_out=LeftOut(left.scaled(factor), untreated_left.scaled(factor), clusters, estimable)
+        ),
         notes=tuple(notes),
         against="all_before",
         replicates=replicates,

@@ -103,7 +103,7 @@ def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
     if pairs.vary:
         return fit
     left = fit.leave_out._replace(estimable=np.zeros(len(fit.terms), dtype=bool))
-    return replace(fit, left_out=left, whole_cohorts=False)
+    return replace(fit, contrast=replace(fit.contrast, left_out=left, whole_cohorts=False))
 
 
 def with_both_groups(sample: Sample, design: str) -> Sample:

@@ -324,6 +324,6 @@ def _average(part: Estimate) -> Estimate:
 
 def treated_units(fit: Estimate) -> IntArray:
     """Return how many treated units are in the cohorts that each term is of, shape (K,)."""
-    assert fit.treated is not None
+    assert fit.contrast.treated is not None
     sizes = np.array([fit.sample.ever_treated[rows].sum() for rows in fit.sample.groups[1]])
-    return np.asarray(sizes @ (fit.treated > 0))
+    return np.asarray(sizes @ (fit.contrast.treated > 0))

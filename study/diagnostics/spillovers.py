@@ -301,7 +301,9 @@ def _differences(fits: Mapping[str, Estimate], cluster: str | None, level: float
         return
     if cluster is not None:
         fits = {
-            label: replace(fit, sample=_clustered(fit.sample, cluster), left_out=None)
+            label: replace(
+                fit, sample=_clustered(fit.sample, cluster), contrast=replace(fit.contrast, left_out=None)
+            )
             for label, fit in fits.items()
         }
     unexposed, *rings = fits.values()

@@ -88,7 +88,7 @@ def uncertainty(
         conf_high, n_units, n_treated; the randomization test has a p-value only. Details: ``rows``, the effects;
         ``randomization``, the test or None; ``refused``, pairs of a method that the design does not offer and why;
         ``clusters``, by label of the own method and of that with larger clusters, their number, how many of them have
-        treated units and their effective number (:func:`study.estimates.jackknife.effective_number`).
+        treated units and their effective number (:func:`study.estimates.vcov.effective_number`).
 
     Raises
     ------

@@ -24,8 +24,12 @@ from study.core import (
     grouped,
     refuse_unknown,
 )
-from study.estimates.estimate import LABELS, Estimand, Estimate, LeftOut
-from study.estimates.jackknife import leverage
+from study.estimates.contrast import Contrast, LeftOut
+from study.estimates.estimand import Estimand
+from study.estimates.estimate import Estimate
+from study.estimates.presentation import LABELS
+from study.estimates.vcov.jackknife import Jackknife
+from study.estimates.vcov.leverage import leverage
 from study.panel import AVERAGES, Sample
 
 Cells = BoolArray
@@ -359,9 +363,7 @@ def _averages(
     if mean is not None and mean_influence is not None:
         mean, mean_influence, mean_of_shares = averaged(mean, mean_influence)
     own: dict[str, Any] = dict.fromkeys(LABELS, np.full(len(terms), np.nan)) | labels
-    cohort, treated, then = own["cohort"], estimate.treated, estimate.treated_then
-    if treated is not None:  # a unit counts once in the average of its own cohort
-        treated = np.where(np.isnan(cohort), treated @ cells, np.minimum(treated @ cells, 1.0))
+    cohort, contrast = own["cohort"], _contrast_of_averages(estimate, cells, own["cohort"])
     average = replace(
         estimate,
         terms=terms,
@@ -374,32 +376,39 @@ def _averages(
         of_draw=None if estimate.of_draw is None else weight.T @ estimate.of_draw,
         replicates=None if estimate.replicates is None else weight.T @ estimate.replicates,
         form=None if estimate.form is None else estimate.form @ weight,
-        treated=treated,
-        treated_then=None
-        if then is None
-        else np.column_stack([then[:, used].all(axis=1) for used in cells.T]),
-        left_out=None,
-        only=_only_of_averages(estimate, cells),
+        contrast=contrast,
         **own,
     )
+    whole_cohorts = estimate.contrast.whole_cohorts
     if shares is None or of_shares is None or not several.any():
-        return replace(average, left_out=estimate.leave_out.averaged(weight))
-    if estimate.left_out is None and not estimate.whole_cohorts:
+        return _leaving_out(average, estimate.leave_out.averaged(weight))
+    if estimate.contrast.left_out is None and not whole_cohorts:
         # Averages by estimated shares are means over units: leaving out a unit moves the average as it moves a mean
         # over all treated units, and not as it moves its cohort's.
         return average
-    if not estimate.whole_cohorts and all(shares.columns(np.flatnonzero(w)).alike for w in weight.T):
-        return replace(average, left_out=estimate.leave_out.averaged(weight))  # each is of one cohort
+    if not whole_cohorts and all(shares.columns(np.flatnonzero(w)).alike for w in weight.T):
+        return _leaving_out(average, estimate.leave_out.averaged(weight))  # each is of one cohort
     left = _left_out_with_shares(estimate, average, weight, total, of_shares, mean_of_shares)
-    return replace(average, left_out=left)
+    return _leaving_out(average, left)
 
 
-def _only_of_averages(estimate: Estimate, cells: BoolArray) -> IntArray | None:
-    """Return :attr:`Estimate.only` of averages, each of some cells, shape (K, M)."""
-    if estimate.only is None:
-        return None
-    rows = (estimate.only[used] for used in cells.T)
-    return np.array([only_row(estimate.sample, each) if np.all(each >= 0) else -1 for each in rows])
+def _leaving_out(fit: Estimate, left: LeftOut) -> Estimate:
+    """Return an estimate with influence that leaves clusters out as it is given."""
+    return replace(fit, contrast=replace(fit.contrast, left_out=left))
+
+
+def _contrast_of_averages(estimate: Estimate, cells: BoolArray, cohort: FloatArray) -> Contrast:
+    """Return the contrast of M averages of cells, shape (K, M); cohorts are NaN for averages over several."""
+    contrast = estimate.contrast
+    treated, then, only = contrast.treated, contrast.treated_then, contrast.only
+    if treated is not None:  # a unit counts once in the average of its own cohort
+        treated = np.where(np.isnan(cohort), treated @ cells, np.minimum(treated @ cells, 1.0))
+    if then is not None:
+        then = np.column_stack([then[:, used].all(axis=1) for used in cells.T])
+    if only is not None:
+        rows = (only[used] for used in cells.T)
+        only = np.array([only_row(estimate.sample, each) if np.all(each >= 0) else -1 for each in rows])
+    return replace(contrast, treated=treated, treated_then=then, only=only, left_out=None)
 
 
 def only_row(sample: Sample, rows: IntArray) -> int:
@@ -412,7 +421,7 @@ def only_row(sample: Sample, rows: IntArray) -> int:
 
 
 def only_in_cells(sample: Sample, cells: Cells, observed: BoolArray | None = None) -> IntArray:
-    """Return :attr:`Estimate.only` of terms that rest on the units seen in sets of cells, shape (G, T, K).
+    """Return :attr:`Contrast.only` of terms that rest on the units seen in sets of cells, shape (G, T, K).
 
     Seen are those that are observed, shape (n, T): with an outcome, if it is not given.
     """
@@ -454,17 +463,17 @@ def _left_out_with_shares(
     """
     of_weight: BoolArray = np.any(weight, axis=1)
     estimate, weight = estimate.select(of_weight), weight[of_weight]
-    shares, sample, left = estimate.cohort_weights, estimate.sample, estimate.jackknife
+    shares, sample, left = estimate.cohort_weights, estimate.sample, Jackknife(estimate).without_pooled
     assert shares is not None
-    only = np.full(len(weight), -1) if estimate.only is None else estimate.only
+    only = estimate.contrast.single(len(weight))
     cluster, sizes, used = sample.cluster, sample.n_rows * shares.means(), weight * np.isfinite(total)
     parts = [(left.level, estimate.effect_level, average.effect_level, of_shares)]
     mean, means = estimate.untreated_mean, average.untreated_mean
     if left.untreated is not None and mean is not None and means is not None and mean_of_shares is not None:
         parts.append((left.untreated, mean, means, mean_of_shares))
     of_sides = leverage(average.level_influence, average.sides)
-    estimable = of_sides.estimable & (True if average.only is None else average.only < 0)
-    own_left = estimate.left_out
+    estimable = of_sides.estimable & (average.contrast.single(weight.shape[1]) < 0)
+    own_left = estimate.contrast.left_out
     if own_left is not None:  # terms of several units, of which the design says that they have none
         none = ~own_left.estimable & (only < 0) & (True if own_left.own is None else own_left.own)
         estimable &= ~np.any(weight[none] > 0, axis=0)
@@ -511,13 +520,13 @@ def clusters_left_out(fit: Estimate) -> Estimate:
     A mean of m units loses the deviation of one over m - 1 with it, and with m_c of them their sum over m - m_c; that
     is taken to hold for each side of the contrast.
     """
-    sides, left = fit.sides, fit.left_out
+    sides, left = fit.sides, fit.contrast.left_out
     if left is None or left.untreated is None or sides.by_unit:
         return fit
     units = sides._replace(cluster=np.arange(len(sides.cluster)))
     alone, together = (leverage(fit.level_influence, each).factor for each in (units, sides))
     level, untreated = (part.dense() * together / alone[sides.group] for part in (left.level, left.untreated))
-    return replace(fit, left_out=left._replace(level=Influence.of(level), untreated=Influence.of(untreated)))
+    return _leaving_out(fit, left._replace(level=Influence.of(level), untreated=Influence.of(untreated)))
 
 
 def left_out_by_period(fit: Estimate, now: Influence, base: Influence, of_mean: Influence) -> Estimate:
@@ -537,7 +546,7 @@ def left_out_by_period(fit: Estimate, now: Influence, base: Influence, of_mean: 
     )
     clusters, estimable = np.minimum(own[0].clusters, own[1].clusters), own[0].estimable & own[1].estimable
     level = late + early
-    return replace(fit, left_out=LeftOut(level, mean - level, clusters, estimable))
+    return _leaving_out(fit, LeftOut(level, mean - level, clusters, estimable))
 
 
 def coefficients(
@@ -569,6 +578,7 @@ def group_time_effects(
     period: FloatArray,
     effect_level: FloatArray,
     influence: Influence,
+    contrast: Contrast = Contrast(),
     **fields: Any,
 ) -> Estimate:
     """Return an estimate whose terms are ATT(g,t); arguments as in :class:`Estimate`, ``notes`` are its remarks.
@@ -579,10 +589,12 @@ def group_time_effects(
     terms = tuple(f"ATT({name(g)},{name(t)})" for g, t in zip(cohort, period, strict=True))
     dates = sample.groups[0][:, None]
     fields |= {"cohort": cohort, "period": period, "event_time": period - cohort}
-    fields["treated"] = (dates == cohort).astype(float)  # the group that a term is of
-    if "only" not in fields:
+    only = contrast.only
+    if only is None:
         own = (dates[:, :, None] == cohort) & (sample.periods[:, None] == period)
-        fields["only"] = only_in_cells(sample, own)
+        only = only_in_cells(sample, own)
+    # The treated are the group that a term is of.
+    fields["contrast"] = replace(contrast, treated=(dates == cohort).astype(float), only=only)
     if "cohort_weights" not in fields:
         fields["cohort_weights"] = weights_in_cohorts(sample, cohort)
     return Estimate(sample, Estimand.GROUP_TIME_ATT, terms, effect_level, influence, **_filled(fields, terms))

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from study.core import quantile
-from study.estimates.estimate import Estimate, numbers
-from study.estimates.sandwich import exceeded, largest_draws
+from study.estimates.estimate import Estimate
+from study.estimates.multiplier import exceeded, largest_draws
+from study.estimates.presentation import numbers
 from study.panel import Sample, Scale
 
 if TYPE_CHECKING:

@@ -11,9 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, normal_score
+from study.estimates.contrast import largest, present
 from study.estimates.estimate import Estimate
-from study.estimates.jackknife import covariance_degrees, largest, present, treated_together
-from study.estimates.sandwich import Wald, largest_draws, wald
+from study.estimates.multiplier import largest_draws
+from study.estimates.vcov.degrees import covariance_degrees, treated_together
+from study.estimates.wald import Wald, wald
 from study.panel import Sample, Summed
 
 # A combination does not vary where its standard error is below this share of its terms' own: far above rounding and
@@ -43,7 +45,7 @@ class Joint:
     by_clusters : bool
         Whether the degrees of freedom of the covariance are those that the clusters leave, or infinite.
     stratum : ndarray of int, shape (n,), optional
-        As :class:`study.estimates.jackknife.Sides` has it, of units that all estimates treat alike.
+        As :class:`study.estimates.contrast.Sides` has it, of units that all estimates treat alike.
     """
 
     names: tuple[str, ...]
@@ -58,7 +60,7 @@ class Joint:
 
     @cached_property
     def sums(self) -> FloatArray:
-        """Influence added up by cluster, shape (C, K), as :func:`study.estimates.sandwich.cluster_sums` has it."""
+        """Influence added up by cluster, shape (C, K), as :func:`study.core.Influence.cluster_sums` has it."""
         sums = Influence.of(self.influence).cluster_sums(self.cluster)
         return sums if self.replicas is None else sums / np.sqrt(self.replicas.frequency)[:, None]
 
@@ -172,7 +174,7 @@ class Stacked(NamedTuple):
         """Return some of an estimate's terms, shape (K,), or all."""
         which = np.ones(len(fit.terms), dtype=bool) if terms is None else terms
         influence, sampling = (each.select(which).dense() for each in (fit.errors, fit.influence_map))
-        sides, by_clusters = fit.sides, fit.vcov == "jackknife"
+        sides, by_clusters = fit.sides, fit.by_clusters
         treated = sides.treated[sides.group][:, which] > 0
         return cls(fit.sample, fit.effect[which], influence, by_clusters, sampling, treated, sides.stratum)
 

@@ -22,11 +22,13 @@ from study.core import (
     encoded,
     write_all,
 )
-from study.estimates.estimate import Estimand, Estimate, LeftOut
+from study.estimates.contrast import Contrast, LeftOut
+from study.estimates.estimand import Estimand
+from study.estimates.estimate import Estimate
 from study.panel import BLOCKS, FlowStep, NotSaved, Panel, Question, Sample
 
 FORMAT, SUFFIX = 1, ".npz"
-_SAVED = (Question, FlowStep, Influence, Part, Values, LeftOut)
+_SAVED = (Question, FlowStep, Influence, Part, Values, Contrast, LeftOut)
 
 
 def _fields(value: Any, without: Collection[str]) -> dict[str, Any]:

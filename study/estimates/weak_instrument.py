@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from scipy.linalg import eigvals
 from scipy.special import chdtri
 
 from study.core import BoolArray, FloatArray, IntArray, listed, quantile, sums_by
-from study.estimates.sandwich import covariance
+from study.estimates.contrast import Contrast
+from study.estimates.vcov.sandwich import covariance
 
 Interval = tuple[float, float]
 
@@ -21,11 +21,11 @@ UNRELIABLE = (
 ROUNDING, REAL = 1e-13, 1e-8
 
 
-def lottery_sides(z: FloatArray, seen: BoolArray, n_terms: int) -> dict[str, Any]:
-    """Return ``group`` and ``treated`` of an estimate of some terms by a lottery, whose sides are winners and losers.
+def lottery_sides(z: FloatArray, seen: BoolArray, n_terms: int) -> Contrast | None:
+    """Return the contrast of an estimate of some terms by a lottery, whose sides are winners and losers.
 
     A lottery is an instrument of two values that is fixed within units, or moves for some of them, all at once. Of
-    another one nothing is returned: the sides are then the treated and the others.
+    another one None is returned: the sides are then the treated and the others.
 
     Parameters
     ----------
@@ -35,14 +35,14 @@ def lottery_sides(z: FloatArray, seen: BoolArray, n_terms: int) -> dict[str, Any
     """
     values = np.unique(z[seen])
     if len(values) != 2:
-        return {}
+        return None
     high, low = seen & (z == values[1]), seen & (z == values[0])
     some, moves = high.any(axis=1), high.any(axis=1) & low.any(axis=1)
     won = moves if moves.any() else some
     apart = (high[won].any(axis=0) & low[won].any(axis=0)).any()
     if apart or won[seen.any(axis=1)].all():
-        return {}
-    return {"group": won.astype(np.int64), "treated": np.repeat([[0.0], [1.0]], n_terms, axis=1)}
+        return None
+    return Contrast(group=won.astype(np.int64), treated=np.repeat([[0.0], [1.0]], n_terms, axis=1))
 
 
 def anderson_rubin(

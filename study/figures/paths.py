@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from study.core import FloatArray, QuestionError, capital, check, checked, listed
-from study.estimates import Effect, Estimand, Estimate
+from study.estimates import Effect, Estimand, Estimate, VcovWord
 from study.figures.drawing import (
     ABOVE,
     BAND,
@@ -437,6 +437,7 @@ def event_plot(
     title: str | None = None,
     labels: Mapping[str, str] | None = None,
     level: float = 0.95,
+    vcov: VcovWord | None = None,
     style: Style = "pointrange",
     window: tuple[int, int] | None = None,
     seed: int = 0,
@@ -459,6 +460,8 @@ def event_plot(
         What designs, outcome, event and unit of the period are called on the figure, by their names.
     level : float
         Coverage of intervals and bands.
+    vcov : str, optional
+        Covariance estimator of the estimates, instead of each one's own.
     style : {"pointrange", "ribbon"}
         Points with bars, or lines on shades.
     window : tuple of int, optional
@@ -481,6 +484,8 @@ def event_plot(
     >>> study.event_plot([fit, other], labels={"papers": "papers a year"}).savefig("paths.pdf")  # doctest: +SKIP
     """
     named = _named(fits, labels or {})
+    if vcov is not None:
+        named = {name: fit.with_vcov(vcov) for name, fit in named.items()}
     return _draw(named, "event_time", ax, title, labels or {}, level, style, window, seed)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from study.core import Described, QuestionError, checked, grouped, html_page, p_is
 from study.designs import Supports, all_designs, find_design
-from study.estimates import NUMBERS, Estimate, Wald
+from study.estimates import NUMBERS, Estimate, VcovWord, Wald
 from study.inference.agreement import LEVEL, Agreement, SupT, adjusted_p_values, agreement_of
 from study.panel import Panel, Question
 from study.panel.question import LargePanel
@@ -262,6 +262,7 @@ def compare(
     designs: Sequence[str | tuple[Any, ...]] | None = None,
     outcomes: Sequence[str] | None = None,
     *,
+    vcov: VcovWord = "jackknife",
     force: bool = False,
     draws: int = 9999,
     seed: int = 0,
@@ -280,6 +281,8 @@ def compare(
     outcomes : sequence of str, optional
         Outcomes of the panel; by default the question's. With more than one, each design's p-values are also
         adjusted for all of them.
+    vcov : str or mapping
+        The covariance estimator, as :func:`study.estimate` takes it.
     force : bool
         Compare also estimates of unlike estimand, scale or window.
     draws, seed : int
@@ -296,6 +299,8 @@ def compare(
         If there is no such design, option or outcome, or two designs have one label.
     """
     variants = variants_of(designs, "compare")
+    for variant in variants:
+        question, word = find_design(variant.name).asked(question, vcov)
     names = (question.outcome,) if outcomes is None else tuple(outcomes)
     if not names or len(set(names)) < len(names):
         raise QuestionError(f"compare: outcomes is {outcomes!r}; give a list of different names.")
@@ -310,7 +315,7 @@ def compare(
     def fit_of(variant: Variant, outcome: str) -> Estimate:
         design = find_design(variant.name)
         takes_doses = Supports.DOSE in design.supports
-        return design((samples if takes_doses else no_dose)[outcome], **variant.options)
+        return design((samples if takes_doses else no_dose)[outcome], **variant.options).with_vcov(word)
 
     answers = answers_of(variants, names, fit_of, force=force, draws=draws, seed=seed)
     labels = tuple(variant.label for variant in variants)

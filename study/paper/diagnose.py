@@ -135,7 +135,7 @@ def answered(
         If the design cannot answer the question.
     """
     design, sample = task.row.design, task.question.sample(panel)
-    fit = design(sample, **task.options)
+    fit = task.fit(sample)
     rows = [row for row in plan.rows if not row.design.draws]
     known = {name: getattr(plan, name) for name in ("level", "seed", "strata", "permutations")}
     known |= {

@@ -16,7 +16,8 @@ from pydantic import ConfigDict, Field
 from study.core import DataError, QuestionError, from_toml, read_toml, refuse_unknown, unknown
 from study.data.sources import Rule, csv_rows
 from study.designs import Design, all_designs, find_design
-from study.panel import Panel, Question, Reading, describe, panel_entries, population
+from study.estimates import GIVEN, Estimate, read_vcov
+from study.panel import Panel, Question, Reading, Sample, describe, panel_entries, population
 from study.paper import plan_keys as keys
 from study.paper.fields import FieldsPlan
 from study.report import address_part, render
@@ -216,6 +217,11 @@ class Task:
     band_draws: int
     permutations: int
     strata: str | None
+    vcov: str = "jackknife"
+
+    def fit(self, sample: Sample) -> Estimate:
+        """Estimate the effect on the sample of the question."""
+        return self.row.design(sample, **self.options).with_vcov(self.vcov)
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -244,12 +250,20 @@ class Inference:
     band_draws, permutations : int
     strata : str, optional
         Attribute within which event dates are permuted; among all units where none is named.
+    vcov : str
+        The covariance estimator of all estimates, as :func:`study.estimate` takes it.
     """
 
     level: keys.Share
     band_draws: keys.Count
     permutations: keys.NonNegative
     strata: keys.Name | None = None
+    vcov: str = "jackknife"
+
+    def __post_init__(self) -> None:
+        """Refuse another word for the covariance estimator."""
+        if read_vcov("inference.vcov", self.vcov, GIVEN)[1] is not None:
+            raise ValueError("inference.vcov is a name; clusters are named by question.cluster.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -415,7 +429,7 @@ class Plan(Shared, Inference, Figure, Diagnose):
         values = self.question | row.question | named | event.question
         question = Question.from_dict(values, f"{self.source}, {row.label}")
         tested = row == self.headline and not row.design.draws and not question.instruments
-        shared = {name: getattr(self, name) for name in ("seed", "level", "band_draws", "strata")}
+        shared = {name: getattr(self, name) for name in ("seed", "level", "band_draws", "strata", "vcov")}
         permutations = self.permutations if tested else 0
         return Task(event, outcome, scale, row, question, permutations=permutations, **shared)
 
@@ -424,8 +438,10 @@ class Plan(Shared, Inference, Figure, Diagnose):
         event = Event(entry.event, entry.asks, entry.label, address_part(entry.label))
         return [self.task(event, outcome, scale, entry) for outcome in self.outcomes]
 
-    def under(self, design: str | None) -> Plan:
-        """Return the plan with another headline design, if one is named, which becomes the first row."""
+    def under(self, design: str | None, vcov: str | None = None) -> Plan:
+        """Return the plan with another headline design, which becomes the first row, or covariance estimator."""
+        if vcov is not None:
+            return replace(self.under(design), vcov=vcov)
         if design is None:
             return self
         headline = self.rows_of(design)[0]

@@ -157,7 +157,7 @@ def comparison(
 
     def fit_of(row: Row, outcome: str) -> Estimate:
         task = plan.task(event, outcome, scale, row)
-        return row.design(task.question.sample(panel), **task.options)
+        return task.fit(task.question.sample(panel))
 
     question = plan.task(event, outcomes[0], scale, plan.headline).question
     labels, draws = tuple(row.label for row in rows), plan.band_draws
@@ -182,8 +182,7 @@ def _joint(headline: Estimate) -> dict[str, Any]:
 
 def _fitted(task: Task, sample: Sample) -> Estimate:
     """Return the estimate of a task's design, or refuse one whose average is no answer."""
-    design = task.row.design
-    fit = design(sample, **task.options)
+    design, fit = task.row.design, task.fit(sample)
     if fit.headline.varies[0]:
         return fit
     mean = fit.headline.untreated_mean

@@ -28,10 +28,10 @@ from study.core import (
     shown,
 )
 from study.designs import all_designs
-from study.estimates import NUMBERS, Effect, Estimand, Estimate, smallest_effect
+from study.estimates import NUMBERS, Effect, Estimand, Estimate, VcovWord, smallest_effect
 from study.inference import Comparison, agreement_of, answered
 from study.panel import Panel, Question, Sample
-from study.report.columns import COLUMNS, STANDARD_ERRORS, POWER_OF, UNCLUSTERED
+from study.report.columns import COLUMNS, POWER_OF, STANDARD_ERRORS, UNCLUSTERED
 from study.report.design_table import (
     SCALES,
     STARS,
@@ -63,6 +63,7 @@ def table(
     notes: Literal["short", "full", "none"] = "short",
     mde: bool = False,
     terms: Terms = "average",
+    vcov: VcovWord | None = None,
     caption: str = "",
     name: str = "models",
 ) -> Table:
@@ -87,6 +88,9 @@ def table(
     terms : {"average", "event_time", "cohort", "period"}
         What is shown of an estimate: its headline, or a line an event time (up to the question's horizon, and as many
         before), cohort or calendar period.
+    vcov : str, optional
+        Covariance estimator of the estimates, instead of each one's own. A comparison has that of
+        :func:`study.compare`.
     caption, name : str
         Above the table, and in its label in LaTeX.
 
@@ -107,7 +111,8 @@ def table(
     """
     levels = (STARS if stars else ()) if isinstance(stars, bool) else tuple(stars)
     style, labels = Style(columns, levels, digits, notes, mde, terms), labels or {}
-    every = [by_terms(_as_comparison(model, label, terms), terms) for label, model in _given(models)]
+    given = [(label, _under(model, vcov)) for label, model in _given(models)]
+    every = [by_terms(_as_comparison(model, label, terms), terms) for label, model in given]
     for comparison in every:
         panel = next((fit.sample.panel for fit in comparison.estimates.values()), None)
         check_labels(labels, panel, comparison.labels, WHO)
@@ -119,6 +124,15 @@ def table(
     about = f"Effect of {' and of '.join(events)} on {listed(words.outcomes.values())}"
     words = replace(words, caption=caption or about)
     return models_table(words, comparisons, first.labels if columns == "designs" else first.outcomes, style)
+
+
+def _under(model: Estimate | Comparison, vcov: VcovWord | None) -> Estimate | Comparison:
+    """Return an estimate with a covariance estimator, where one is named."""
+    if vcov is None:
+        return model
+    if isinstance(model, Comparison):
+        raise QuestionError(f"{WHO}: a comparison has the vcov of study.compare; give it there.")
+    return model.with_vcov(vcov)
 
 
 def check_labels(labels: Mapping[str, str], panel: Panel | None, more: Iterable[str], where: str) -> None:

@@ -210,8 +210,8 @@ def test_errors_of_averages_with_gaps_are_near_those_of_a_jackknife(to: str) -> 
     without = [
         asked(simulated.subset(panel, np.arange(n) != i), quantiles=None).aggregate(to) for i in range(n)
     ]
-    assert average.only is not None
-    for term in np.flatnonzero(average.varies & (average.only < 0)):
+    assert average.contrast.only is not None
+    for term in np.flatnonzero(average.varies & (average.contrast.only < 0)):
         left = [each.effect[each.terms.index(average.terms[term])] for each in without]
         error = np.sqrt(np.sum((np.array(left) - average.effect[term]) ** 2))
         assert average.std_error[term] == pytest.approx(error, rel=0.25)

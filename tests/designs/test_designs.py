@@ -272,7 +272,7 @@ def test_factors_of_cohorts_and_periods_drop_out_of_a_saturated_poisson_regressi
     if case.design == "poisson_twfe":
         question = question.replace(comparison="not_yet_treated")
     ours, theirs = (estimate(p, question, case.design, **case.options) for p in (panel, times(panel, factor)))
-    if ours.sizes is None:
+    if ours.contrast.sizes is None:
         same([ours], [theirs])
     # With unit effects a unit weighs as its total outcome in what leaving it out does, which the factors move the less
     # the more units there are: by a fifth at most with 50, by two hundredths with 150.
@@ -543,7 +543,7 @@ def test_where_no_treated_unit_is_seen_before_treatment_the_design_refuses_by_it
     assert "\n" not in str(error.value)
 
 
-# With the standard errors of the designs' references; and whose effects are against all periods before treatment, not one.
+# Their references' standard errors; and designs whose effects are against all periods before treatment, not one.
 PUBLISHED = {
     "CR0": "callaway_santanna changes_in_changes dcdh dml_did dml_irm dml_panel dml_stacked imputation lee_wooldridge "
     "lp_did stacked",

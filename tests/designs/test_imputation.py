@@ -236,12 +236,12 @@ def test_leads_that_the_fixed_effects_explain_are_named() -> None:
 def test_who_is_treated_in_a_lead_is_in_the_panel_then_and_others_may_be_treated_then() -> None:
     sample = Question("y", "event", anticipation=1).sample(simulated.panel(n=60))
     fit, dates = imputation(sample), sample.groups[0]
-    assert fit.treated is not None
-    assert fit.treated_then is not None
+    assert fit.contrast.treated is not None
+    assert fit.contrast.treated_then is not None
     for k, (g, t, e) in enumerate(zip(fit.cohort, fit.period, fit.event_time, strict=True)):
         own = [d == g if g == g else d + e in sample.periods for d in dates]
-        np.testing.assert_array_equal(fit.treated[:, k], own)
-        np.testing.assert_array_equal(fit.treated_then[:, k], [t >= d - 1 for d in dates])
+        np.testing.assert_array_equal(fit.contrast.treated[:, k], own)
+        np.testing.assert_array_equal(fit.contrast.treated_then[:, k], [t >= d - 1 for d in dates])
 
 
 def test_spells_average_what_has_an_onset_and_a_prediction_and_the_rest_is_counted() -> None:

@@ -15,7 +15,7 @@ from linearmodels.panel import PanelOLS
 import study
 from study import Panel, Question, QuestionError, estimate
 from study.designs import find_design
-from study.estimates.sandwich import GIVEN
+from study.estimates.vcov.names import GIVEN
 from study.inference import agreement_of
 
 EXACT = 1e-10

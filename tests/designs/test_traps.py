@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from test_callaway_santanna import by_loops
 
 from study import Estimand, Panel, QuestionError
-from study.estimates.sandwich import GIVEN, VcovName
+from study.estimates.vcov.names import GIVEN, VcovName
 from study.panel.question import Sample
 
 SIZES = {4.0: 3.0, 6.0: 1.0, 7.0: -1.0}

@@ -136,7 +136,8 @@ def test_effects_over_unlike_amounts_of_treatment_have_no_common_unit() -> None:
 def on_one_unit(panel: Panel, *times: float) -> Estimate:
     """Return an event study whose effects at some event times rest on one unit."""
     fit = estimate(panel, QUESTION.replace(horizon=2), "event_study")
-    return replace(fit, only=np.where(np.isin(fit.event_time, times), 0, -1))
+    only = np.where(np.isin(fit.event_time, times), 0, -1)
+    return replace(fit, contrast=replace(fit.contrast, only=only))
 
 
 @pytest.mark.parametrize(

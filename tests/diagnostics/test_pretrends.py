@@ -26,7 +26,7 @@ from study.diagnostics.pretrends import (
     rejection_probability,
     wald_rejection_probability,
 )
-from study.estimates.sandwich import wald
+from study.estimates.wald import wald
 from study.panel.panel import Panel
 
 Z = float(special.ndtri(0.975))

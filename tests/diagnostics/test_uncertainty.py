@@ -13,7 +13,7 @@ from study.core import p_is
 from study.diagnostics import uncertainty
 from study.diagnostics.uncertainty import FEW_TREATED, SHARES_GIVEN
 from study.estimates import few_clusters_warning
-from study.estimates.sandwich import largest_draws
+from study.estimates.multiplier import largest_draws
 from study.inference.leave_out import cr3
 from study.inference.randomization import randomization
 from study.inference.wild import wild_bootstrap

@@ -10,14 +10,10 @@ import simulated
 from scipy import stats
 
 from study import Estimate, Question, estimate
-from study.estimates import estimate as estimates
-from study.estimates.estimate import (
-    effective_clusters,
-    effective_number,
-    few_clusters_warning,
-    treated_clusters,
-)
-from study.estimates.jackknife import effective_of_moments, present
+from study.estimates import few_clusters
+from study.estimates.contrast import present
+from study.estimates.few_clusters import effective_clusters, few_clusters_warning, treated_clusters
+from study.estimates.vcov.degrees import effective_number, effective_of_moments
 
 QUESTION = Question("y", "event", horizon=2, min_cohort_size=1)
 
@@ -276,7 +272,7 @@ def test_a_normal_test_is_warned_of_below_twenty_with_the_size_that_it_has(
     treated: int, effective: float, degrees: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fit = few(treated, 40, (4, 5, 6)).with_vcov("CR0")
-    monkeypatch.setattr(estimates, "effective_clusters", lambda headline: np.array([effective]))
+    monkeypatch.setattr(few_clusters, "effective_clusters", lambda headline: np.array([effective]))
     warning = few_clusters_warning(fit)
     if degrees is None:
         assert warning is None

@@ -68,7 +68,7 @@ def test_the_path_ends_at_the_balance_and_is_of_the_same_cohorts_at_each_event_t
     path = fit.by_event_time
     assert "averaged over cohorts seen up to event time 2" in " ".join(str(fit).split())
     assert path.event_time.max() == 2
-    treated = path.treated[:, path.event_time >= 0]
+    treated = path.contrast.treated[:, path.event_time >= 0]
     assert (treated > 0).any(axis=1).sum() < len(fit.sample.cohorts)
     np.testing.assert_array_equal(treated, treated[:, :1].repeat(3, axis=1))
     np.testing.assert_array_equal(path.effect, fit.aggregate("event", balance=2).effect)
@@ -111,8 +111,8 @@ def test_a_cohort_without_an_effect_at_one_of_the_event_times_is_out_of_all() ->
     y[first == 4, panel.periods == 5] = np.nan
     fit = answer(replace(panel, outcomes={"y": y}))
     gone = fit.sample.groups[0] == 4
-    assert fit.treated[gone].any()
-    assert not fit.by_event_time.treated[gone].any()
+    assert fit.contrast.treated[gone].any()
+    assert not fit.by_event_time.contrast.treated[gone].any()
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,10 @@ from threadpoolctl import threadpool_limits
 from study import Estimate, Question, QuestionError, estimate, joint
 from study.core.arrays import one_thread
 from study.core.influence import Influence
-from study.estimates import sandwich
-from study.estimates.sandwich import covariance, largest_draws, sup_t, wald
+from study.estimates import multiplier
+from study.estimates.multiplier import largest_draws, sup_t
+from study.estimates.vcov.sandwich import covariance
+from study.estimates.wald import wald
 from study.inference.randomization import drawn_orders
 
 RNG = np.random.default_rng(0)
@@ -134,7 +136,7 @@ def test_sup_t_of_independent_terms_is_the_sidak_value() -> None:
 
 def test_sup_t_draws_the_same_signs_however_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = critical_value(sums(INFLUENCE, CLUSTER), level=0.95, draws=999, seed=5)
-    monkeypatch.setattr(sandwich, "NUMBERS_AT_ONCE", 50)
+    monkeypatch.setattr(multiplier, "NUMBERS_AT_ONCE", 50)
     assert critical_value(sums(INFLUENCE, CLUSTER), level=0.95, draws=999, seed=5) == pytest.approx(
         whole, rel=1e-12
     )
@@ -345,7 +347,7 @@ def test_randomization_is_uniform_without_effects_and_small_with_them() -> None:
 
         drawn = [difference(order) for order in drawn_orders([np.arange(40)], 99, seed)]
         assert len(drawn) == 99
-        return sandwich.p_of_draws(np.array(drawn), difference(np.arange(40)))
+        return multiplier.p_of_draws(np.array(drawn), difference(np.arange(40)))
 
     null = np.array([p_value(0.0, seed) for seed in range(300)])
     assert stats.kstest(null, "uniform").pvalue > 0.001

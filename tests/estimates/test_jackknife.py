@@ -18,7 +18,8 @@ from study import Estimate, Panel, Question, QuestionError, estimate, joint
 from study.core import influence as influences
 from study.designs import Supports, all_designs
 from study.estimates import Effect, only_in_cells, only_row
-from study.estimates.jackknife import Sides, covariance_degrees, largest, present, sums_by_cluster
+from study.estimates.contrast import Sides, largest, present
+from study.estimates.vcov.degrees import covariance_degrees, sums_by_cluster
 from study.panel.rows import strata
 
 AVERAGES = ("event_average", "treated_average", "cohort_average", "calendar_average")
@@ -126,12 +127,12 @@ def test_with_gaps_it_is_that_of_leaving_out_clusters_and_the_cells_that_they_al
         estimate(part, NEVER.replace(**fields), "callaway_santanna")
         for part in (panel, *(simulated.subset(panel, labels != label) for label in np.unique(labels)))
     ]
-    assert fits[0].only is not None
-    assert np.any(fits[0].only >= 0) == ("missing" not in fields)
+    assert fits[0].contrast.only is not None
+    assert np.any(fits[0].contrast.only >= 0) == ("missing" not in fields)
     for to in ("treated_average", "cohort_average", "cohort", "event"):
         average, error = fits[0].aggregate(to), error_of(fits[0], fits[1:], to)
         assert np.all(average.varies | average.reference)
-        several = average.varies & (True if average.only is None else average.only < 0)
+        several = average.varies & (True if average.contrast.only is None else average.contrast.only < 0)
         assert average.std_error[several] == pytest.approx(error[several], rel=closeness)
 
 
@@ -185,8 +186,8 @@ def test_at_an_event_time_the_treated_are_the_cohorts_that_it_is_of(
         for part in (panel, *(simulated.subset(panel, panel.units != unit) for unit in panel.units))
     ]
     whole = fits[0]
-    assert whole.only is not None
-    for k in np.flatnonzero(whole.varies & (whole.only < 0)):
+    assert whole.contrast.only is not None
+    for k in np.flatnonzero(whole.varies & (whole.contrast.only < 0)):
         moved = [
             fit.effect_level[fit.event_time == whole.event_time[k]] - whole.effect_level[k] for fit in fits
         ]
@@ -637,7 +638,7 @@ def test_named_conventions_stay_what_they_are() -> None:
     found = ~fit.reference
     assert fit.with_vcov("CR0").std_error[found] == pytest.approx(plain[found], rel=1e-12)
     assert np.all(np.isinf(fit.with_vcov("CR0").degrees_of_freedom))
-    with pytest.raises(QuestionError, match='vcov "HC1"'):
+    with pytest.raises(QuestionError, match='vcov="HC1" assumes'):
         fit.covariance("HC1")
 
 
@@ -649,7 +650,7 @@ def test_a_level_that_is_no_share_is_refused(level: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "method", ["tidy", "band", "critical_value", "aggregate", "under", "test", "select", "plot"]
+    "method", ["tidy", "band", "critical_value", "aggregate", "with_vcov", "test", "select", "plot"]
 )
 @pytest.mark.parametrize("value", ["x", b"x", [], {}, float("nan"), 10**400, -1, True, np.array([1, 2])])
 def test_methods_refuse_what_they_do_not_understand_in_one_line(method: str, value: Any) -> None:

@@ -16,8 +16,8 @@ from threadpoolctl import threadpool_limits
 
 from study import Question, QuestionError, estimate
 from study.core.influence import Influence
-from study.estimates import sandwich
-from study.estimates.sandwich import (
+from study.estimates import multiplier
+from study.estimates.multiplier import (
     TIE,
     distribution,
     exceeded,
@@ -89,7 +89,7 @@ def test_draws_depend_on_the_seed_alone(weights: str, errors: str, monkeypatch: 
     whole = largest_draws(SUMS, 999, 5, weights, errors)
     np.testing.assert_array_equal(whole, largest_draws(SUMS, 999, 5, weights, errors))
     assert not np.array_equal(whole, largest_draws(SUMS, 999, 6, weights, errors))
-    monkeypatch.setattr(sandwich, "NUMBERS_AT_ONCE", 40 * len(SUMS))
+    monkeypatch.setattr(multiplier, "NUMBERS_AT_ONCE", 40 * len(SUMS))
     np.testing.assert_allclose(largest_draws(SUMS, 999, 5, weights, errors), whole, rtol=1e-12)
 
 

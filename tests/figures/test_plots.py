@@ -796,7 +796,7 @@ def test_effects_without_a_standard_error_are_crosses_and_no_reference(style: An
     path = estimate(panel, QUESTION, "callaway_santanna").aggregate("event")
     left = path.leave_out
     none = left._replace(estimable=left.estimable & (path.event_time < 3))
-    path = replace(path, left_out=none, only=None)
+    path = replace(path, contrast=replace(path.contrast, left_out=none, only=None))
     lacking = ~path.varies & ~path.reference
     assert lacking.any()
     figure = path.plot(style=style)

@@ -13,8 +13,8 @@ from scipy import stats
 from study import Estimate, Panel, Question, QuestionError, compare, estimate
 from study.core.distributions import normal_score
 from study.core.influence import Influence
-from study.estimates.jackknife import covariance_degrees
-from study.estimates.sandwich import largest_draws, statistic_draws
+from study.estimates.multiplier import largest_draws, statistic_draws
+from study.estimates.vcov.degrees import covariance_degrees
 from study.inference.agreement import (
     adjusted_p_values,
     first_equal,

@@ -20,7 +20,7 @@ from scipy import stats
 import study.designs
 from study import Estimate, Panel, Question, QuestionError, estimate, settings
 from study.designs import Assumes, Estimand, all_designs, design, find_design
-from study.estimates.sandwich import p_of_draws
+from study.estimates.multiplier import p_of_draws
 from study.inference.randomization import (
     Randomization,
     every_order,

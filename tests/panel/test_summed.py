@@ -20,7 +20,7 @@ import study
 from study import Question, all_designs
 from study.diagnostics import all_diagnostics
 from study.estimates import pre_test, smallest_effect
-from study.estimates.estimate import effective_clusters
+from study.estimates.few_clusters import effective_clusters
 
 TOLERANCE = 1e-9
 

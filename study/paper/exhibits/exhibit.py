@@ -246,7 +246,7 @@ class Setting:
 
     def fit(self, task: Task) -> Estimate:
         """Return what a task's design estimates on the panel."""
-        return task.row.design(task.question.sample(self.panel), **task.options)
+        return task.fit(task.question.sample(self.panel))
 
     def answers(self, event: Event, scale: str, label: str | None = None) -> list[Result]:
         """Return what a row of the plan, the headline where none is named, answers about an event: one an outcome."""

@@ -193,7 +193,7 @@ def _tables(setting: Setting, designs: pd.DataFrame, task: Task) -> Iterator[Tab
         spans=[("Coverage, %", 1), ("Of the mean, %", 2), ("Pre-test", 2), ("", 2)],
         blocks=blocks(DETAILS),
         notes=[
-            f"Intervals at {100 * plan.level:g}%; published: with the standard errors of the design's reference. Of the "
+            f"Intervals at {100 * plan.level:g}%; published: with standard errors of the design's reference. Of the "
             "mean: the mean estimate is in the interval, which leaves bias aside. Pre-test: % of panels in which the "
             f"largest effect before treatment is significant at 5%, and bias ({scale.column}) in the others. MDE: "
             f"minimum detectable effect by the spread of estimates, in the same unit. {REFUSED} : no effects before "

@@ -13,7 +13,7 @@ from goldens import distance
 from numpy.typing import NDArray
 
 from study import Estimate, Question, estimate
-from study.estimates.sandwich import VcovName
+from study.estimates.vcov.names import VcovName
 
 Numbers = dict[Any, tuple[float, float]]
 

@@ -15,7 +15,7 @@ from study import Panel, Question
 from study.core import f_tail
 from study.diagnostics.counterfactual_tests import Fit, HiddenErrors, equivalence_f, hidden_errors
 from study.diagnostics.refits import equivalence_p
-from study.estimates.sandwich import wald
+from study.estimates.wald import wald
 from study.inference.conformal import conformal, cross_fitted_t
 from study.panel import Sample, since_end, since_onset
 

@@ -13,7 +13,7 @@ from references.comparison import Comparison, Numbers, covariance, fit, matched,
 from study import Estimate, Question
 from study.core import two_by_two
 from study.core.distributions import quantile
-from study.estimates.sandwich import Weights, statistic_draws
+from study.estimates.multiplier import Weights, statistic_draws
 
 ESTIMATORS = {"drdid": "dr", "reg_did": "reg", "std_ipw_did": "ipw"}
 P_DIGITS = 6e-6  # did prints five decimals of its p-value

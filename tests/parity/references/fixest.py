@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from references.comparison import Comparison, Numbers, errors_under, fit, matched, numbers
 from study import Estimate, Question
-from study.estimates.sandwich import VcovName
+from study.estimates.vcov.names import VcovName
 
 CONVENTIONS: dict[str, VcovName] = {
     "default": "CR1_fixest",

@@ -8,7 +8,7 @@ import numpy as np
 
 from references.comparison import Comparison, Numbers, fit, matched, numbers
 from study import Estimate, Question
-from study.estimates.sandwich import small_sample_factor
+from study.estimates.vcov.sandwich import small_sample_factor
 from study.inference.leave_out import leave_one_cluster_out
 
 

@@ -15,7 +15,7 @@ from scipy import stats
 from references.comparison import Comparison, matched, numbers
 from study import Estimate, Panel, Question, estimate
 from study.designs.iv import rows_of
-from study.estimates.sandwich import VcovName
+from study.estimates.vcov.names import VcovName
 from study.estimates.weak_instrument import effective_f, not_rejected
 
 TWO = ("z1", "z2")

@@ -14,7 +14,8 @@ from goldens import distance
 from references.comparison import Comparison, Row, errors_under
 from study import Estimate, Panel, Question
 from study.designs import find_design
-from study.estimates.sandwich import VcovName, small_sample_factor
+from study.estimates.vcov.names import VcovName
+from study.estimates.vcov.sandwich import small_sample_factor
 from study.inference.leave_out import LeaveOut, cr3
 from study.inference.wild import WildBootstrap, wild_bootstrap
 from study.panel.question import Sample

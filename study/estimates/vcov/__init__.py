@@ -1,0 +1,5 @@
+"""Covariance estimators: one class each, chosen by the word ``vcov=``."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,16 @@
+from .base import ClusterSum as ClusterSum
+from .base import Vcov as Vcov
+from .base import joint as joint
+from .degrees import degrees_of_freedom as degrees_of_freedom
+from .degrees import effective_number as effective_number
+from .jackknife import Jackknife as Jackknife
+from .leverage import leverage as leverage
+from .names import GIVEN as GIVEN
+from .names import NAMED as NAMED
+from .names import WORDS as WORDS
+from .names import VcovName as VcovName
+from .names import read_vcov as read_vcov
+from .names import refuse_other_arguments as refuse_other_arguments
+from .registry import VCOVS as VCOVS
+from .registry import vcov_of as vcov_of
+from .sandwich import small_sample_factor as small_sample_factor

@@ -18,6 +18,8 @@ from study.report.table import Block, Cell, Line, Number, error
 STANDARD_ERRORS: dict[str, str] = {
     "jackknife": "standard errors that leave out each cluster in turn, t distribution with the degrees of freedom of "
     "the clusters on both sides of the comparison",
+    "bell_mccaffrey": "standard errors that leave out each cluster in turn, t distribution with Bell and McCaffrey's "
+    "degrees of freedom, which follow from the clusters' weights",
     "pooled": "standard errors of one variance for treated and comparison clusters, t distribution with C - 2 degrees "
     "of freedom for C clusters",
     "CR0": "influence-function standard errors without a small-sample factor, normal critical values",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from study.estimates.vcov.base import Vcov
+from study.estimates.vcov.bell_mccaffrey import BellMcCaffrey
 from study.estimates.vcov.jackknife import Jackknife
 from study.estimates.vcov.names import GIVEN, VcovName
 from study.estimates.vcov.pooled import Pooled
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 VCOVS: dict[VcovName, type[Vcov]] = {
     "jackknife": Jackknife,
+    "bell_mccaffrey": BellMcCaffrey,
     "pooled": Pooled,
     "CR0": CR0,
     "CR1": CR1,

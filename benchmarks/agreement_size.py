@@ -26,7 +26,7 @@ def rejections(
 ) -> tuple[float, float, float]:
     """Return the rates at which sup-t and Wald reject at 5%, and the mean rank of the Wald test."""
     rng = np.random.default_rng(seed)
-    question = Question("y", "event", horizon=2)
+    question = Question("y", "event", average="event_average", horizon=2)
     found = []
     for _ in range(panels):
         made = compare(simulated.few_treated(rng, treated=treated), question, list(designs), draws=draws)

@@ -62,7 +62,7 @@ CASES = (
     Case("sun_abraham"),
     Case("imputation"),
     Case("etwfe"),
-    Case("stacked", {"before": 3, "after": 2}, {"horizon": 2}),
+    Case("stacked", {"before": 3, "after": 2}, {"average": "event_average", "horizon": 2}),
     Case("lp_did"),
     Case("lee_wooldridge"),
     Case("lee_wooldridge", {"transform": "detrend"}),

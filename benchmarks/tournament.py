@@ -21,7 +21,9 @@ from study.simulate.performance import VIOLATIONS, able
 from study.simulate.process import Process
 from study.simulate.replications import Entrant, replicate
 
-QUESTION = study.Question("papers", "first_accelerator", scale="proportional", horizon=4, min_cohort_size=1)
+QUESTION = study.Question(
+    "papers", "first_accelerator", scale="proportional", average="event_average", horizon=4, min_cohort_size=1
+)
 PROCESSES, SMALL, FULL = 6, 300, 1000
 
 

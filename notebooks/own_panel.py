@@ -95,7 +95,7 @@ except study.DataError as error:
 
 # %%
 panel = study.Panel.from_long(folder / "my.csv", **roles)
-question = study.Question("papers", "first_cluster", scale="proportional", horizon=3)
+question = study.Question("papers", "first_cluster", scale="proportional", average="event_average", horizon=3)
 try:
     question.replace(outcome="paper").sample(panel)
 except study.QuestionError as error:
@@ -166,6 +166,7 @@ outcomes_with_units = "papers or citations a year"
 sample_notes = ["A simulated panel."]
 
 [question]                   # what all estimates share
+average = "event_average"
 horizon = 3
 
 [outcomes]                   # columns

@@ -161,6 +161,7 @@ def _question(
     scale = draw(st.sampled_from(scales))
     if scale == "log1p":
         np.maximum(y, -0.5, out=y)
+    horizon = draw(st.sampled_from([None, None, 0, 1]))
     return Question(
         "y",
         "event",
@@ -171,7 +172,8 @@ def _question(
         covariates=tuple(names),
         cluster=chosen("CLUSTERS", None, None, "state"),
         weights=chosen("WEIGHTS", None, None, "size"),
-        horizon=draw(st.sampled_from([None, None, 0, 1])),
+        horizon=horizon,
+        average="treated_average" if horizon is None else "event_average",
         missing=draw(
             st.sampled_from(["pairs", "pairs", "balanced"] + ["cells"] * ("REPEATED_CELLS" in supports))
         ),

@@ -27,6 +27,7 @@ outcome = "a unit's 50% & more of #1_outcomes {{x}}"
 outcomes_with_units = "Counts a year"
 sample_notes = ["A simulated panel."]
 [question]
+average = "event_average"
 horizon = 3
 [outcomes]
 count = "A_count"

@@ -18,7 +18,7 @@ from study.report import Column
 from study.report.estimates import as_table
 from study.report.latex import MINUS
 
-ASKED = Question("y", "event", scale="log1p", cluster="state", horizon=2)
+ASKED = Question("y", "event", scale="log1p", cluster="state", average="event_average", horizon=2)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,8 @@ def test_a_summary_has_the_headline_the_path_and_the_notes_at_its_level(shown):
 
 def test_a_question_is_the_call_that_makes_it():
     text = repr(ASKED)
-    assert text == "Question(outcome='y', event='event', scale='log1p', cluster='state', horizon=2)"
+    written = "outcome='y', event='event', scale='log1p', cluster='state', horizon=2, average='event_average'"
+    assert text == f"Question({written})"
     assert eval(text) == ASKED
 
 

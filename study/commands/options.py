@@ -133,7 +133,7 @@ _VCOV = (
     "for iv and panel_ols also those of linearmodels, such as twoway."
 )
 Vcov = Annotated[str, typer.Option(help=_VCOV)]
-PlanVcov = Annotated[str | None, typer.Option(help=f"{_VCOV} Default: that of the plan, or jackknife.")]
+PlanVcov = Annotated[str | None, typer.Option(help=_VCOV)]
 Cache = Annotated[
     Path | None,
     typer.Option(
@@ -377,7 +377,7 @@ class OfQuestion:
     min_cohort_size: int = 1
     cohort_width: int = 1
     weights: str | None = None
-    average: str = "event_average"
+    average: str = "treated_average"
 
     def read(self, outcome: str, event: str, scale: str, source: OfPanel) -> panels.Question:
         """Return the question that the options specify."""

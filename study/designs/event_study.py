@@ -80,6 +80,7 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
         fit.influence @ place,
         *means.pooled(cells),
         reference=~used,
+        cohort_weights=means.cohort_weights(cells),
         contrast=Contrast(only=np.maximum(only, only[~used]), treated=cells.any(axis=1).astype(float)),
         **fields_of(sample, fit, place),
     )

@@ -125,6 +125,7 @@ def heterogeneous_adoption(
         if change.event_time in fits:
             at = start + np.append(times[reference], change.event_time).astype(int)
             used[np.ix_(change.known, at)] = True
+    known = {change.event_time: sample.weights * change.known for change in changes}
     none = Slope(0.0, 0.0, 0.0, 0, np.zeros(n), np.zeros(n), estimable=True)
     terms = [fits.get(time, none) for time in times]
     left_out = LeftOut(
@@ -149,6 +150,8 @@ def heterogeneous_adoption(
         estimand=Estimand.EVENT_TIME_ATT,
         event_time=times,
         reference=reference,
+        cohort_weights=Influence.of(np.column_stack([known.get(time, np.zeros(n)) for time in times])),
+        shares="fixed",
         contrast=Contrast(left_out=left_out if variance == "sampling" else None),
         notes=tuple(notes),
     )

@@ -11,6 +11,7 @@ import numpy as np
 from study.core import (
     BoolArray,
     FloatArray,
+    Influence,
     IntArray,
     QuestionError,
     Terms,
@@ -411,6 +412,7 @@ def by_period(sample: Sample, start: int) -> Estimate:
         estimand=Estimand.EVENT_TIME_ATT,
         event_time=times.astype(float),
         reference=~used,
+        cohort_weights=Influence.of(sample.weights[:, None] * sample.observed),
         contrast=Contrast(only=np.maximum(only, only[start - 1])),
         notes=(
             f"What one more of {sample.question.instrument} does to {sample.question.outcome_in_words}, against the "

@@ -85,7 +85,7 @@ def lp_did(
     times = np.array([fit.event_time for fit in fits], dtype=float)
     reference = times == sample.question.reference
     refuse_no_effect("lp_did", not reference.all(), notes)
-    mean, mean_influence, only = _of_treated(sample, means, fits)
+    mean, mean_influence, only, weights = _of_treated(sample, means, fits)
     # Terms are coefficients, or with equal weighting averages of them, of one regression.
     used = [fit for fit, is_base in zip(fits, reference, strict=True) if not is_base]
     cells = np.zeros((len(fits[0].regressor), len(sample.periods)), dtype=bool)
@@ -105,6 +105,7 @@ def lp_did(
         mean,
         mean_influence,
         reference=reference,
+        cohort_weights=weights,
         contrast=Contrast(
             treated=np.column_stack([np.isin(sample.groups[0], fit.start) for fit in fits]).astype(float),
             only=only,
@@ -230,26 +231,28 @@ def _influence(sample: Sample, means: CohortMeans, fits: list[_Projection]) -> I
 
 def _of_treated(
     sample: Sample, means: CohortMeans, fits: list[_Projection]
-) -> tuple[FloatArray, Influence, IntArray]:
+) -> tuple[FloatArray, Influence, IntArray, Influence]:
     """Return the mean outcomes of the treated units that coefficients rest on, with the influence on these.
 
-    Then rows as in :attr:`Contrast.only`, shape (K,).
+    Then rows as in :attr:`Contrast.only`, shape (K,), and the weights of the treated units.
     """
     if means.same_periods:
         cells = np.zeros((*means.mean.shape, len(fits)), dtype=bool)
         for k, fit in enumerate(fits):
             cells[:, fit.now, k] = means.dates[:, None] == fit.start
-        return *means.pooled(cells), only_in_cells(sample, cells)
+        return *means.pooled(cells), only_in_cells(sample, cells), means.cohort_weights(cells)
     assert sample.first_treated is not None
     start, sets = np.searchsorted(sample.periods, sample.first_treated), []
-    mean, influence = np.zeros(len(fits)), np.zeros((sample.n_rows, len(fits)))
+    mean, (influence, weights) = np.zeros(len(fits)), np.zeros((2, sample.n_rows, len(fits)))
     for k, fit in enumerate(fits):
         units = np.flatnonzero(np.isin(sample.first_treated, fit.start))
         for event_time in (sample.question.reference, fit.event_time):
             units = units[sample.observed[units, start[units] + event_time]]
         y, share = sample.y[units, start[units] + fit.event_time], sample.weights[units]
+        weights[units, k] = share
         share = share / share.sum()
         mean[k] = share @ y
         influence[units, k] = sample.n_rows * share * (y - mean[k])
         sets.append(units)
-    return mean, Influence.of(influence), np.array([only_row(sample, units) for units in sets])
+    only = np.array([only_row(sample, units) for units in sets])
+    return mean, Influence.of(influence), only, Influence.of(weights)

@@ -100,6 +100,7 @@ def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
     only = np.maximum(only, only[~regressed].max(initial=-1))
     contrast = replace(contrast, treated=cells.any(axis=1).astype(float), only=only)
     fields |= {"reference": ~regressed, "notes": tuple(notes), "contrast": contrast}
+    fields["cohort_weights"] = means.cohort_weights(cells)
     return event_time_effects(sample, times, linear, of_linear, mean, mean_influence, **fields)
 
 

@@ -371,7 +371,7 @@ def _averages(
         level_influence=influence,
         untreated_mean=mean,
         untreated_influence=mean_influence,
-        cohort_weights=None if np.isnan(cohort).any() else weights_in_cohorts(estimate.sample, cohort),
+        cohort_weights=_weights_of_averages(estimate, cells, cohort),
         reference=np.array([estimate.reference[used].all() for used in cells.T]),
         of_draw=None if estimate.of_draw is None else weight.T @ estimate.of_draw,
         replicates=None if estimate.replicates is None else weight.T @ estimate.replicates,
@@ -388,8 +388,22 @@ def _averages(
         return average
     if not whole_cohorts and all(shares.columns(np.flatnonzero(w)).alike for w in weight.T):
         return _leaving_out(average, estimate.leave_out.averaged(weight))  # each is of one cohort
+    if np.isnan(estimate.cohort[weight.any(axis=1)]).any():
+        left = estimate.leave_out.averaged(weight)
+        untreated = left.untreated
+        if untreated is not None and mean_of_shares is not None:
+            untreated = untreated + mean_of_shares
+        return _leaving_out(average, left._replace(level=left.level + of_shares, untreated=untreated))
     left = _left_out_with_shares(estimate, average, weight, total, of_shares, mean_of_shares)
     return _leaving_out(average, left)
+
+
+def _weights_of_averages(estimate: Estimate, cells: BoolArray, cohort: FloatArray) -> Influence | None:
+    """Return the weights of units in averages of cells, shape (K, M): those of the cells, added up."""
+    if not np.isnan(cohort).any():
+        return weights_in_cohorts(estimate.sample, cohort)
+    weights = estimate.cohort_weights
+    return None if weights is None else weights @ cells.astype(float)
 
 
 def _leaving_out(fit: Estimate, left: LeftOut) -> Estimate:

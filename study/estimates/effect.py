@@ -224,7 +224,7 @@ class Effect:
 def effects(fit: Estimate, level: float = 0.95, labels: Sequence[str] | None = None) -> tuple[Effect, ...]:
     """Return every term of an estimate, under its own label where none are given."""
     columns = numbers(fit, level) | {"event_time": fit.event_time, "degrees": fit.degrees_of_freedom}
-    del columns["statistic"]
+    del columns["statistic"], columns["df"]
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)
     like = partial(Effect, n_units=fit.sample.n_units, n_treated=fit.sample.n_treated)
     labelled = zip(fit.terms if labels is None else labels, rows, strict=True)

@@ -294,7 +294,7 @@ class Estimate(Terms, Presented):
         -------
         DataFrame
             term, event_time, cohort, period (NaN where a term is not of one), outcome, design, estimate,
-            std_error, statistic, p_value, conf_low, conf_high, and dose or quantile where terms are of one;
+            std_error, statistic, df, p_value, conf_low, conf_high, and dose or quantile where terms are of one;
             ``attrs["notes"]`` holds the notes.
 
         Raises
@@ -305,10 +305,10 @@ class Estimate(Terms, Presented):
         Examples
         --------
         >>> import study
-        >>> question = study.Question("papers", "first_accelerator", min_cohort_size=1)
+        >>> question = study.Question("papers", "first_accelerator")
         >>> fit = study.estimate(study.load_panel("cvpr"), question)
         >>> fit.tidy().query("cohort == 2018 and event_time >= 0").shape
-        (7, 12)
+        (7, 13)
         """
         return tidy(self, level)
 
@@ -319,8 +319,9 @@ class Estimate(Terms, Presented):
         -------
         DataFrame
             design, estimand, outcome, event, scale, nobs (unit-periods used), n_units, n_treated, n_cohorts,
-            n_periods, n_clusters, cluster ("unit" where each unit is its own), vcov (of the standard
-            errors), n_terms, n_fixed_effects, seed, panel and panel_checksum.
+            n_periods, n_clusters, cluster ("unit" where each unit is its own), vcov, df (degrees of freedom of the
+            headline), treated_clusters and comparison_clusters (that the headline rests on), n_terms, n_fixed_effects,
+            seed, panel and panel_checksum.
         """
         return glance(self)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # it is soon a different test (7.8% with 10, 10.7% with 5).
 FEW = 20
 FEW_ON_A_SIDE = 5
+FEW_DEGREES = 4.0
 
 
 def effective_clusters(fit: Estimate) -> FloatArray:
@@ -129,10 +130,28 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
         )
     sides = headline.sides
     fewest = min(treated, compared) if sides.both else max(treated, compared)
-    if (fit.sample.first_treated is None and not sides.both) or fewest >= FEW_ON_A_SIDE:
-        return None
+    if fewest >= FEW_ON_A_SIDE or (fit.sample.first_treated is None and not sides.both):
+        return _few_degrees(fit, headline)
     instead = "" if instrument is not None else ", so use study.randomization over event dates"
     return f"{what}; with fewer than {FEW_ON_A_SIDE} on a side the interval need not hold its level{instead}."
+
+
+def _few_degrees(fit: Estimate, headline: Estimate) -> str | None:
+    """Say that the variance of the headline has few degrees of freedom."""
+    degrees, sample = float(headline.degrees_of_freedom[0]), fit.sample
+    if not degrees < FEW_DEGREES:
+        return None
+    scale = (
+        ""
+        if sample.question.scale != "level"
+        else ', a scale that tames skewed counts ("log1p", "proportional")'
+    )
+    able = sample.first_treated is not None and sample.question.instrument is None
+    instead = f"; consider study.randomization{scale} or study.few_treated" if able else ""
+    return (
+        f"{fit.design}: the standard error of {headline.terms[0]} has {degrees:.1f} degrees of freedom, as if "
+        f"{counted(round(degrees) + 1, 'cluster')} carried it{instead}."
+    )
 
 
 def _of_pooled(fit: Estimate) -> str | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from study.core import FloatArray, two_sided_p
+import numpy as np
+
+from study.core import FloatArray, QuestionError, two_sided_p
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -12,14 +14,15 @@ if TYPE_CHECKING:
     from study.estimates.estimate import Estimate
 
 LABELS = ("event_time", "cohort", "period")  # what a term may be of
-NUMBERS = ["estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]  # of a tidy table
+NUMBERS = ["estimate", "std_error", "statistic", "df", "p_value", "conf_low", "conf_high"]  # of a tidy table
 
 
 def numbers(fit: Estimate, level: float) -> dict[str, FloatArray]:
     """Return the numbers of :meth:`Estimate.tidy` by name, shape (K,) each."""
     half, statistic = fit.critical_value(level) * fit.std_error, fit.effect / fit.std_error
+    degrees = np.where(np.isnan(fit.std_error), np.nan, fit.degrees_of_freedom)
     p_value = two_sided_p(statistic, fit.degrees_of_freedom)
-    values = (fit.effect, fit.std_error, statistic, p_value, fit.effect - half, fit.effect + half)
+    values = (fit.effect, fit.std_error, statistic, degrees, p_value, fit.effect - half, fit.effect + half)
     return dict(zip(NUMBERS, values, strict=True))
 
 
@@ -33,6 +36,17 @@ def tidy(fit: Estimate, level: float) -> pd.DataFrame:
     table = pd.DataFrame({"term": fit.terms} | columns | numbers(fit, level))
     table.attrs["notes"] = list(fit.notes)
     return table
+
+
+def rests_on(fit: Estimate) -> dict[str, float]:
+    """Return the degrees of freedom of the headline and the clusters on its two sides; NaN if there is no headline."""
+    names = ("df", "treated_clusters", "comparison_clusters")
+    try:
+        headline = fit.headline
+    except QuestionError:
+        return dict.fromkeys(names, np.nan)
+    treated, compared = (float(number) for number in headline.leave_out.clusters[:, 0])
+    return dict(zip(names, (float(numbers(headline, 0.95)["df"][0]), treated, compared), strict=True))
 
 
 def glance(fit: Estimate) -> pd.DataFrame:
@@ -54,6 +68,7 @@ def glance(fit: Estimate) -> pd.DataFrame:
         "n_clusters": fit.n_clusters,
         "cluster": question.cluster or "unit",
         "vcov": fit.errors_by,
+        **rests_on(fit),
         "n_terms": len(fit.terms),
         "n_fixed_effects": fit.n_fixed_effects,
         "seed": fit.seed,

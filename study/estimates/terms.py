@@ -93,7 +93,17 @@ class Terms(Described):
         return self.on_scale(self.level_influence, self.untreated_influence)
 
     def on_scale(self, linear: Influence, untreated: Influence | None) -> Influence:
-        """Return influence of ``effect`` from that of effects and untreated means in levels."""
+        """Return influence of effects on the question's scale from influence in levels.
+
+        Parameters
+        ----------
+        linear, untreated : Influence, shape (n, K)
+            Of effects and of untreated means in levels.
+
+        Returns
+        -------
+        Influence, shape (n, K)
+        """
         if self.sample.question.scale != "proportional":
             return linear
         assert untreated is not None

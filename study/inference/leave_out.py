@@ -27,7 +27,7 @@ from study.core import (
     with_ties,
 )
 from study.designs import find_design
-from study.estimates import FEW_ON_A_SIDE, NUMBERS, Estimate, balanced
+from study.estimates import FEW_ON_A_SIDE, Estimate, balanced
 from study.panel import AVERAGES, Sample
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Centre = Literal["estimate", "mean"]
 
 NOTHING = 1e-12
-ROW = ["term", *NUMBERS]
+ROW = ["term", "estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
 
 
 def row_of(term: str, *numbers: float) -> pd.DataFrame:

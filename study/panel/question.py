@@ -122,7 +122,7 @@ class Question(Described):
     weights: str | None = None
     horizon: int | None = None
     balance: int | None = None
-    average: Average = "event_average"
+    average: Average = "treated_average"
     missing: Missing = "pairs"
     min_cohort_size: int = 1
     cohort_width: int = 1
@@ -150,6 +150,11 @@ class Question(Described):
             if isinstance(value, str | int | np.integer):
                 object.__setattr__(self, name, str(value) if isinstance(value, str) else int(value))
         object.__setattr__(self, "covariates", tuple(map(str, self.covariates)))
+        if self.horizon is not None and self.average != "event_average":
+            raise QuestionError(
+                f"Question: horizon is {self.horizon}, the last event time of the average over event times, and the "
+                f'average is {self.average}; use average="event_average" or leave horizon out.'
+            )
         if self.balance is not None and self.average != "event_average":
             raise QuestionError(
                 f"Question: balance is {self.balance}, which is of effects by event time, and the average is "
@@ -235,8 +240,8 @@ class Question(Described):
 
         Examples
         --------
-        >>> Question("papers", "cluster", horizon=4).replace(scale="log1p")
-        Question(outcome='papers', event='cluster', scale='log1p', horizon=4)
+        >>> Question("papers", "cluster").replace(scale="log1p")
+        Question(outcome='papers', event='cluster', scale='log1p')
         """
         refuse_unknown("field", changes, [f.name for f in fields(self)], "Question.replace")
         return replace(self, **changes)

@@ -741,7 +741,7 @@ def plan_text(reading: Reading, file: str, extra: Mapping[str, Any]) -> str:
     if not designs:
         events, designs = events[:1], answers[events[0]]
     if all(event in panel.first_treated for event in events):
-        shared["horizon"] = horizon
+        shared |= {"average": "event_average", "horizon": horizon}
     roles = {role: columns for role, columns in asdict(reading.roles).items() if columns}
     others = [_toml(name) for name in reading.headings if name not in reading.roles.columns]
     labels: list[str] = []

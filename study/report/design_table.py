@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from itertools import product
@@ -12,7 +12,7 @@ from typing import Literal, get_type_hints
 
 import numpy as np
 
-from study.core import QuestionError, capital, check, decimals, p_text
+from study.core import QuestionError, capital, check, decimals, grouped, p_text
 from study.designs import Assumes, find_design
 from study.estimates import UNKNOWN, Effect, Estimand, Estimate, few_clusters_warning, smallest_effect
 from study.inference import LEVEL, Comparison
@@ -495,6 +495,7 @@ def _notes(words: Words, comparisons: Sequence[Comparison], style: Style, family
         errors = _by_design(_said(comparisons, lambda fit: STANDARD_ERRORS[fit.errors_by]))
         clustered = f", clustered by {' or '.join(by)}" if by else ""
         notes.append(f"Standard errors in parentheses{clustered}: {errors}.")
+        notes += _degrees(comparisons) if style.terms == "average" else []
     if fits and style.notes == "full":
         notes = [
             f"Estimand: {_by_design(_said(comparisons, lambda fit: _estimand(fit, style.terms)))}.",
@@ -588,6 +589,26 @@ def _by_design(numbers: Mapping[str, str]) -> str:
     if len(numbers) == 1:
         return next(iter(numbers))
     return "; ".join(f"{words} in {designs}" for words, designs in numbers.items())
+
+
+def _degrees(comparisons: Sequence[Comparison]) -> list[str]:
+    """Say how many degrees of freedom the t statistics of each design have, over its outcomes and scales."""
+    by_design: dict[str, list[Estimate]] = {}
+    for comparison in comparisons:
+        for (_, label), fit in comparison.estimates.items():
+            by_design.setdefault(_number(comparison, label), []).append(fit)
+    said = {design: degrees_in_words(fits) for design, fits in by_design.items()}
+    grouped_by = grouped((text, design) for design, text in said.items() if text)
+    numbers = {text: ", ".join(designs) for text, designs in grouped_by.items()}
+    return [f"Degrees of freedom of t: {_by_design(numbers)}."] if numbers else []
+
+
+def degrees_in_words(fits: Iterable[Estimate]) -> str:
+    """Say how many degrees of freedom t statistics have, or from how few to how many; nothing of normal ones."""
+    every = np.concatenate([np.empty(0), *(fit.degrees_of_freedom[fit.varies] for fit in fits)])
+    finite = every[np.isfinite(every)]
+    ends = (finite.min(), finite.max()) if len(finite) else ()
+    return " to ".join(dict.fromkeys(f"{each:.1f}" for each in ends))
 
 
 def _estimand(fit: Estimate, terms: Terms) -> str:

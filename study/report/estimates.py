@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -41,6 +41,7 @@ from study.report.design_table import (
     Words,
     as_tables,
     by_terms,
+    degrees_in_words,
     models_table,
     notes_of,
 )
@@ -49,6 +50,12 @@ from study.report.table import Block, Format, Line, Table, document
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_NOTES = 3  # of a headline that is printed
+ADJUSTED = ("p_romano_wolf", "p_holm")
+WRITTEN: dict[str, Callable[[float], str]] = {
+    "p_value": lambda p: f"<{SMALLEST_P:g}" if p < SMALLEST_P else f"{p:.4f}",
+    "df": lambda df: "inf" if math.isinf(df) else f"{df:.1f}",
+}
 SHOWN = ("estimate", "std_error", "conf_low", "conf_high")
 
 
@@ -299,34 +306,74 @@ def design_title(fit: Estimate) -> str:
 
 
 def _in_words(average: Estimate, level: float) -> str:
-    """Write an estimate of one term with its interval and p-value."""
+    """Write an estimate of one term with its standard error, interval, t statistic and p-value."""
     effect, scale = Effect.of("", average, level), average.sample.question.effect_scale
     if not effect.exists:
         return "no estimate, because a mean to divide by is not positive"
     slope = average.estimand is Estimand.GROUP_TIME_ACRT
     per_dose = f" per unit of {average.sample.question.dose}" if slope else ""
-    size, low, high = scale.texts(effect.estimate, effect.conf_low, effect.conf_high)
+    numbers = effect.estimate, effect.std_error, effect.conf_low, effect.conf_high
+    size, error, low, high = scale.texts(*numbers)
     size += f" {scale.unit}{per_dose}"
     if math.isnan(effect.std_error):
         return f"{size}, no standard error"
-    return f"{size} ({100 * level:g}% CI {low} to {high}), {p_is(effect.p_value)}"
+    statistic = f"{effect.estimate / effect.std_error:.2f}"
+    t = f"z = {statistic}" if math.isinf(effect.degrees) else f"t = {statistic} on {effect.degrees:.1f} df"
+    return f"{size}, std. error {error}, {100 * level:g}% CI {low} to {high}, {t}, {p_is(effect.p_value)}"
+
+
+def headline_summary(fit: Estimate, level: float) -> Text:
+    """Return an estimate of one term in at most eight lines."""
+    sample, question = fit.sample, fit.sample.question
+    notes = notes_of(fit)
+    if len(notes) > MOST_NOTES:
+        notes = [*notes[: MOST_NOTES - 1], f"{len(notes) - MOST_NOTES + 1} more notes in .notes"]
+    power = smallest_effect(fit)
+    units = f"{counted(sample.n_units, 'unit')}, {sample.n_treated} treated{_in_cohorts(sample)}"
+    found = (
+        []
+        if math.isnan(power.effect)
+        else [
+            f"Minimum detectable effect (80% power, 5% size): {power} in units of {question.outcome} and percent of "
+            f"{POWER_OF[question.scale]}"
+        ]
+    )
+    about = [
+        f"{fit.estimand}, {fit.terms[0]}, scale {question.scale}{_conditions(question)}",
+        _in_words(fit, level),
+        f"{units}; {counted(fit.n_obs, 'observation')}; {_errors(fit)}",
+        *found,
+        *notes,
+    ]
+    title = f"{design_title(fit)}: effect of {question.event} on {question.outcome}"
+    return Text("\n".join([title, *(f"  {line}" for line in about)]))
+
+
+def _errors(fit: Estimate) -> str:
+    """Say what standard errors are, and how many clusters they rest on."""
+    treated, compared = (int(number) for number in fit.leave_out.clusters[:, 0])
+    by = fit.sample.question.cluster or fit.sample.panel.unit
+    if fit.vcov in UNCLUSTERED:
+        return f"{fit.errors_by} standard errors"
+    return f"{fit.errors_by} standard errors by {by}, {treated} treated and {compared} comparison clusters"
 
 
 def estimate_summary(fit: Estimate, level: float = 0.95) -> Text:
     """Return what an estimate is, its headline, its path by event time or else its terms, and its notes."""
     import pandas as pd
 
+    if len(fit.terms) == 1:
+        return headline_summary(fit, level)
     (title, facts), scale = estimate_facts(fit, level), fit.sample.question.effect_scale
     shown = [by_event_time(fit), *([] if fit.at is None else [fit.aggregate(fit.at_name)])]
     path = pd.concat([part.tidy(level)[["term", *NUMBERS]] for part in shown])
-    p_values = {"p_value": lambda p: f"<{SMALLEST_P:g}" if p < SMALLEST_P else f"{p:.4f}"}
     path[[*SHOWN]] *= scale.factor
     digits = decimals(1 if scale.percent else 4, *path[[*SHOWN]].to_numpy().ravel())
     in_full = dict.fromkeys(SHOWN, lambda value: fixed(value, digits))
     table = path.to_string(
         index=False,
         float_format=lambda value: fixed(value, 4),
-        formatters=p_values | in_full,
+        formatters=WRITTEN | in_full,
         na_rep="",
     )
     unit = [f"In {scale.printed}{', each effect of its own' * (len(path) > 1)}:"] if scale.percent else []
@@ -364,6 +411,7 @@ def described(fit: Estimate) -> list[str]:
                 counted(fit.n_obs, "observation"),
                 *_clusters(fit),
                 STANDARD_ERRORS[fit.errors_by],
+                *([f"{degrees} degrees of freedom"] if (degrees := degrees_in_words([fit])) else []),
             ]
         ),
         *power,
@@ -403,10 +451,57 @@ def comparison_in(form: str, comparison: Comparison, level: float = 0.95) -> str
         return as_json(record)
     if form == "csv":
         return comparison.tidy(level).to_csv(index=False)
-    tables = as_tables(comparison)
     if form == "text":
-        return "\n".join(map(str, tables))
-    return document(tables, cast("Format", form)).decode()
+        return comparison_summary(comparison, level)
+    return document(as_tables(comparison), cast("Format", form)).decode()
+
+
+def comparison_summary(comparison: Comparison, level: float) -> Text:
+    """Return the averages of a comparison, the tests that they agree, and notes, a block an outcome."""
+    question, table = comparison.question, comparison.tidy(level)
+    lines = [f"Effect of {question.event} on {listed(comparison.outcomes)}, by design"]
+    for outcome in comparison.outcomes:
+        rows = table[(table["outcome"] == outcome) & (table["refusal"] == "")]
+        if len(comparison.outcomes) > 1:
+            lines += ["", f"{outcome}:"]
+        lines += [*_averages(rows, comparison), *_agreement(comparison, outcome)]
+    fits = list(comparison.estimates.values())
+    if fits:
+        errors = dict.fromkeys(fit.errors_by for fit in fits)
+        by = question.cluster or fits[0].sample.panel.unit
+        sample = max((fit.sample for fit in fits), key=lambda sample: sample.n_units)
+        units = f"{counted(sample.n_units, 'unit')} of {sample.panel.name}, {sample.n_treated} treated"
+        lines.append(f"{units}{_in_cohorts(sample)}; {listed(errors)} standard errors by {by}.")
+    notes = [*comparison.notes, *comparison.refused]
+    lines += [f"{note.removesuffix('.')}." for note in notes]
+    return Text("\n".join(lines))
+
+
+def _averages(rows: pd.DataFrame, comparison: Comparison) -> list[str]:
+    """Return the averages of one outcome as lines of a table."""
+    if rows.empty:
+        return []
+    scale = comparison.question.effect_scale
+    rows = rows[["design", "term", *NUMBERS, *(name for name in ADJUSTED if name in rows)]].copy()
+    rows[[*SHOWN]] *= scale.factor
+    digits = decimals(1 if scale.percent else 4, *rows[[*SHOWN]].to_numpy().ravel())
+    written = dict.fromkeys(SHOWN, lambda value: fixed(value, digits)) | WRITTEN
+    text: str = rows.to_string(index=False, formatters=written, na_rep="", float_format=lambda v: fixed(v, 3))
+    return [*([f"In {scale.printed}:"] if scale.percent else []), *text.split("\n")]
+
+
+def _agreement(comparison: Comparison, outcome: str) -> list[str]:
+    """Say what the tests that designs agree on an outcome found."""
+    test, wald = comparison.agreement[outcome].sup_t, comparison.agreement[outcome].wald
+    if test is None:
+        return []
+    said = (
+        f"Test that designs agree: sup-t {test.statistic:.3f} (95% critical value {test.critical_value:.3f})"
+    )
+    said += f", {p_is(test.p_value)}"
+    if wald is not None:
+        said += f"; Wald chi-squared {wald.statistic:.3f} on {wald.rank} df, {p_is(wald.p_value)}"
+    return [f"{said}. Their differences: .differences()."]
 
 
 def _record(fit: Estimate, level: float) -> dict[str, Any]:

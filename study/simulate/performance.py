@@ -489,10 +489,11 @@ def _conventions(
     error = np.sqrt(np.sum(parts**2)) / len(both)
     if (off[pair[0]] != off[pair[1]]).any():
         yield (
-            f"Leaving bias aside, intervals cover {default:.1%} with default standard errors and {published:.1%} under "
+            f"Leaving bias aside, intervals cover {default:.1%} with default standard errors and {published:.1%} with "
             f"those of the designs' references (Monte-Carlo error of the difference {100 * error:.2g} points)."
         )
-        yield f"The default is nearer to {100 * level:g}% for {nearer} of {counted(len(off), 'design')}."
+        of_designs = f"{nearer} of {counted(len(off), 'design')}"
+        yield f"The default standard errors are nearer to {100 * level:g}% for {of_designs}."
 
 
 def _range(ends: Sequence[float], scale: Scale) -> str:

@@ -713,7 +713,7 @@ def test_intervals_are_at_the_level_and_their_headings_say_so(tmp_path):
     text = command(
         "estimate", *OWN, "--panel", PANEL, "--design", "twfe", "--level", "0.999", cwd=tmp_path
     ).stdout
-    assert "(99.9% CI " in text
+    assert " 99.9% CI " in text
 
 
 def test_a_design_is_shown_with_its_assumptions_options_references_and_an_example():

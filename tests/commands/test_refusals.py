@@ -303,7 +303,7 @@ ASKED: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("estimate", {"option": "variance=robust"}, 'sun_abraham: there is no variance "robust"'),
     ("estimate", {"design": "poisson_twfe", "scale": "log1p"}, "use --scale proportional"),
-    ("estimate", {"vcov": "HC1"}, 'there is no vcov "HC1"'),
+    ("estimate", {"vcov": "HC1"}, "--vcov HC1 assumes that the periods of one unit are independent"),
     ("estimate", {"base": "varying"}, "a question with --base varying"),
     ("compare", {"draws": "0"}, "--draws is 0; it must be a whole number, at least 1."),
     ("compare", {"seed": "-1"}, "--seed is -1; it must be a whole number, at least 0."),
@@ -397,7 +397,10 @@ SAID: list[tuple[Callable[[], Any], str]] = [
     (lambda: Question(["papers"], "entry"), "outcome is ['papers']; it must be a text; give one, or several"),
     (lambda: Question("papers", ["entry"]), "event is ['entry']; it must be a text; give one at a time."),
     (lambda: Question("papers", "entry", covariates="size"), 'as in covariates=["size"].'),
-    (lambda: Question("papers", "entry", horizon="2"), "horizon is '2'; it must be a whole number or None."),
+    (
+        lambda: Question("papers", "entry", average="event_average", horizon="2"),
+        "horizon is '2'; it must be a whole number or None.",
+    ),
     (lambda: Question("papers", "entry", scale="logs"), 'there is no scale "logs"'),
     (lambda: question().replace(outcom="papers"), 'there is no field "outcom". Did you mean "outcome"?'),
     (
@@ -429,7 +432,10 @@ SAID: list[tuple[Callable[[], Any], str]] = [
         lambda: study.estimate(panel(), question(), "twfe", covariates=["size"]),
         "covariates is part of what is asked and no option; say it with Question(covariates=...).",
     ),
-    (lambda: study.estimate(panel(), question(), vcov="HC1"), 'there is no vcov "HC1"'),
+    (
+        lambda: study.estimate(panel(), question(), vcov="HC1"),
+        'vcov="HC1" assumes that the periods of one unit are independent',
+    ),
     (lambda: study.estimate(panel(), question()).aggregate("time"), '"time"'),
     (lambda: study.estimate(panel(), question()).tidy(95), "level is 95; it must lie between 0 and 1"),
     # Formulas

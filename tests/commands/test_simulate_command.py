@@ -151,7 +151,7 @@ def test_an_own_panel_is_asked_as_in_python(folder):
     panel = Panel.from_long(
         folder / "my.csv", unit="unit", time="time", first_treated=["first_treated"], outcomes=["count"]
     )
-    question = Question("count", "first_treated", scale="proportional", horizon=3)
+    question = Question("count", "first_treated", scale="proportional", average="event_average", horizon=3)
     found = tournament(panel, question, ["twfe", "imputation"], dials={"trends": 0.5}, repetitions=6, seed=5)
     assert record["verdict"] == found.verdict
     assert record["processes"]["no effect"]["trends"] == 0.5

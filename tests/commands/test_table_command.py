@@ -33,7 +33,7 @@ from study.report.estimates import as_table, described
 from study.report.table import Number, Table
 
 NASTY = r"a_b & 50% #1 {x} <y> ~ ^ \ $ | *"
-QUESTION = Question("y", "event", horizon=2, min_cohort_size=1)
+QUESTION = Question("y", "event", average="event_average", horizon=2, min_cohort_size=1)
 DESIGNS = ["twfe", "callaway_santanna", "imputation"]
 
 
@@ -129,7 +129,9 @@ def test_every_cell_for_a_plan_is_its_row_with_its_own_options_and_covariates(pl
     assert list(table.headings) == ["A_count"]
     asked = {"CS": ("callaway_santanna", {"method": "reg"}, ("x2",)), "ES": ("event_study", {}, ())}
     for number, (label, (name, options, covariates)) in enumerate(asked.items(), start=1):
-        question = Question("count", "first_treated", scale="log1p", horizon=3, covariates=covariates)
+        question = Question(
+            "count", "first_treated", scale="log1p", average="event_average", horizon=3, covariates=covariates
+        )
         fit = estimate(panel, question, name, **options).headline
         assert cells(table, 0, f"({number}) {label}") == [fit.effect[0]]
         assert cells(table, 0, f"({number}) {label}", below=1) == [fit.std_error[0]]
@@ -236,7 +238,7 @@ def test_tables_of_any_names_labels_signs_and_designs_compile_within_the_margins
 
 
 def test_the_last_event_time_is_the_last_that_there_is(panel: Panel) -> None:
-    question = QUESTION.replace(horizon=len(panel.periods) - 2)
+    question = QUESTION.replace(average="event_average", horizon=len(panel.periods) - 2)
     sample = question.replace(outcome="y").sample(panel)
     last = int(sample.periods[-1] - sample.cohorts[0])
     (table,) = of_panel(panel, [question], ["y"], ["callaway_santanna"], draws=99)

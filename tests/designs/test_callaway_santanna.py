@@ -394,7 +394,9 @@ def test_intervals_of_the_event_average_cover_at_their_level() -> None:
     n_draws, covered = searching.samples(300, 500), 0
     for _ in range(n_draws):
         panel, truth = simulated.draw(draws, n=100)
-        fit = estimate(panel, Question("y", "event", horizon=2, min_cohort_size=1)).headline
+        fit = estimate(
+            panel, Question("y", "event", average="event_average", horizon=2, min_cohort_size=1)
+        ).headline
         half = fit.critical_value() * fit.std_error[0]
         covered += abs(fit.effect[0] - truth) <= half
     assert abs(covered / n_draws - 0.95) <= 3 * np.sqrt(0.95 * 0.05 / n_draws)

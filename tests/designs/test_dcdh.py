@@ -203,7 +203,7 @@ def test_observations_are_the_cells_in_changes_and_those_that_slopes_of_covariat
     at_switch = np.isin(np.arange(len(PERIODS)), np.unique(start[start < len(PERIODS)]))
     around = at_switch | np.append(at_switch[1:], False)
     until = np.arange(len(PERIODS)) <= start[:, None]
-    asked = ASKED.replace(horizon=0)
+    asked = ASKED.replace(average="event_average", horizon=0)
     assert estimate(made, asked, "dcdh", placebos=0).n_obs == (until & around).sum()
     for name in ("drawn", "still"):
         assert estimate(made, asked.replace(covariates=(name,)), "dcdh", placebos=0).n_obs == until.sum()
@@ -211,7 +211,9 @@ def test_observations_are_the_cells_in_changes_and_those_that_slopes_of_covariat
 
 @pytest.mark.parametrize("same", [False, True])
 def test_same_switchers_are_in_every_effect_up_to_the_horizon(same: bool) -> None:
-    fit = estimate(panel(gaps=0.05), ASKED.replace(horizon=2), "dcdh", same_switchers=same)
+    fit = estimate(
+        panel(gaps=0.05), ASKED.replace(average="event_average", horizon=2), "dcdh", same_switchers=same
+    )
     switchers = fit.leave_out.clusters[0][fit.event_time >= 0]
     assert (len(np.unique(switchers)) == 1) == same
     assert fit.event_time[-2] == 2
@@ -366,7 +368,7 @@ def test_designs_of_dates_and_of_zero_and_one_name_it_for_levels() -> None:
 
 
 def test_tests_of_leads_and_sensitivity_to_trends_take_its_path(tmp_path) -> None:
-    fit = estimate(panel(n=200), ASKED.replace(horizon=3), "dcdh")
+    fit = estimate(panel(n=200), ASKED.replace(average="event_average", horizon=3), "dcdh")
     found = leads(fit, draws=999)
     assert found.tidy()["event_time"].tolist() == [-4, -3, -2]
     assert found.details["p_wald"] == pytest.approx(fit.test(fit.pre).p_value)
@@ -382,7 +384,7 @@ def test_tests_of_leads_and_sensitivity_to_trends_take_its_path(tmp_path) -> Non
 def test_randomization_permutes_its_paths() -> None:
     whole = panel(n=60)
     none = replace(whole, outcomes={"y": whole.outcomes["y"] - whole.doses["D"]})
-    samples = [ASKED.replace(horizon=1).sample(each) for each in (whole, none)]
+    samples = [ASKED.replace(average="event_average", horizon=1).sample(each) for each in (whole, none)]
     p_values = [randomization(sample, "dcdh", permutations=99).p_value for sample in samples]
     assert p_values[0] < 0.05 < p_values[1]
 

@@ -397,7 +397,7 @@ def small_cohorts(seed: int, n: int = 300) -> Panel:
 @pytest.mark.search
 def test_covers_under_nonlinear_confounding_with_cohorts_of_two_where_linear_adjustment_fails():
     draws, inside, missed, off = searching.samples(10, 16), 0, 0, []
-    question = Question("y", "event", covariates=("x1",), horizon=1)
+    question = Question("y", "event", covariates=("x1",), average="event_average", horizon=1)
     trees = {"learner": "lightgbm", "propensity": "lightgbm", "folds": 3, "repetitions": 1}
     for seed in range(draws):
         source = small_cohorts(seed)
@@ -588,7 +588,7 @@ def test_a_learner_that_sees_no_chance_of_treatment_is_refused():
 
 
 def test_the_headline_is_an_average_with_a_finite_error():
-    question = Question("y", "event", covariates=("x1",), horizon=1)
+    question = Question("y", "event", covariates=("x1",), average="event_average", horizon=1)
     fit: Estimate = estimate(simulated.panel(60), question, "dml_stacked", **LINEAR, **QUICK)
     assert fit.headline.terms == ("event_average",)
     after = np.isin(fit.terms, ("event 0", "event 1"))
@@ -599,7 +599,7 @@ def test_the_headline_is_an_average_with_a_finite_error():
 
 def test_designs_with_and_without_learners_are_set_beside_one_another() -> None:
     made = simulated.panel(120)
-    plain = Question("y", "event", horizon=1)
+    plain = Question("y", "event", average="event_average", horizon=1)
     whole = ("dml_stacked", WHOLE | LINEAR, "pooled")
     equal = study.compare(made, plain, ["callaway_santanna", whole], draws=199).differences()
     assert list(equal["equal"]) == [True]

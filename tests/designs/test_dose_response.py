@@ -357,7 +357,7 @@ def draw(rng: np.random.Generator, treated: int, cohorts: tuple[int, ...]) -> Pa
 @pytest.mark.search
 @pytest.mark.parametrize(("treated", "cohorts"), [(75, (4, 6)), (12, (5,))], ids=["many", "few"])
 def test_intervals_of_the_average_and_of_the_curve_cover(treated: int, cohorts: tuple[int, ...]) -> None:
-    rng, question = np.random.default_rng(20261128), ASKED.replace(horizon=1)
+    rng, question = np.random.default_rng(20261128), ASKED.replace(average="event_average", horizon=1)
     x = np.linspace(0.5, 2.5, 100_001)
     truths = (np.mean(x - x**2 / 5), TRUE_AT - TRUE_AT**2 / 5)
     covered = []

@@ -37,7 +37,11 @@ def table() -> pd.DataFrame:
     ("formula", "options", "fields"),
     [
         ("y ~ 1 | unit + time", {}, {}),
-        ("y~1|unit+time", {"cluster": "cluster", "horizon": 2}, {"cluster": "cluster", "horizon": 2}),
+        (
+            "y~1|unit+time",
+            {"cluster": "cluster", "average": "event_average", "horizon": 2},
+            {"cluster": "cluster", "average": "event_average", "horizon": 2},
+        ),
         ("y ~ x1 | unit + time", {"design": "callaway_santanna"}, {"covariates": ("x1",)}),
         ("y ~ 1 + x2 | unit + time", {}, {"covariates": ("x2",)}),
         ("`y` ~ 1 | `unit` + time", {"population": "cluster!=1"}, {"population": "cluster!=1"}),

@@ -648,8 +648,8 @@ def test_a_first_stage_of_winners_who_are_all_treated_has_its_standard_error():
 
 
 def test_several_instruments_have_the_sides_of_the_treated():
-    assert estimate(dated(), ask("lottery_post"), "iv").group is not None
-    assert estimate(dated(), ask("lottery_post", "push"), "iv").group is None
+    assert estimate(dated(), ask("lottery_post"), "iv").contrast.group is not None
+    assert estimate(dated(), ask("lottery_post", "push"), "iv").contrast.group is None
 
 
 def test_a_lottery_moves_at_one_date_or_never():
@@ -658,7 +658,7 @@ def test_a_lottery_moves_at_one_date_or_never():
 
     def won(*rows: list[int]) -> list[int] | None:
         sides = lottery_sides(np.array(rows, dtype=float), seen, 1)
-        return sides["group"].tolist() if sides else None
+        return sides.group.tolist() if sides else None
 
     assert won(always, always, never, never) == [1, 1, 0, 0]
     assert won(always, at_second, at_second, never) == [0, 1, 1, 0]

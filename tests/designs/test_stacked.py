@@ -122,8 +122,11 @@ def test_a_window_is_three_periods_before_and_the_horizon_after_unless_it_is_giv
 
     asked = Question("y", "event")
     assert window(asked) == ([5], [-3, -2, -1, 0, 1, 2, 3])
-    assert window(asked.replace(horizon=1)) == ([5, 6, 7], [-3, -2, -1, 0, 1])
-    assert window(asked.replace(horizon=1), after=2, before=2) == ([3, 5, 6], [-2, -1, 0, 1, 2])
+    assert window(asked.replace(average="event_average", horizon=1)) == ([5, 6, 7], [-3, -2, -1, 0, 1])
+    assert window(asked.replace(average="event_average", horizon=1), after=2, before=2) == (
+        [3, 5, 6],
+        [-2, -1, 0, 1, 2],
+    )
     assert window(asked.replace(anticipation=1), before=1, after=0) == ([3, 5, 6, 7], [-2, -1, 0])
 
 
@@ -150,9 +153,18 @@ def test_cohorts_that_do_not_enter_are_named_with_what_they_lack() -> None:
 def test_the_window_ends_at_the_balance_where_no_horizon_or_an_earlier_one_is_asked_for() -> None:
     panel = simulated.panel(n=60)
     for horizon in (None, 1):
-        fit = estimate(panel, Question("y", "event", horizon=horizon, balance=4), "stacked", before=1)
+        fit = estimate(
+            panel,
+            Question("y", "event", average="event_average", horizon=horizon, balance=4),
+            "stacked",
+            before=1,
+        )
         assert fit.event_time.max() == 4
         longer = estimate(
-            panel, Question("y", "event", horizon=horizon, balance=4), "stacked", before=1, after=4
+            panel,
+            Question("y", "event", average="event_average", horizon=horizon, balance=4),
+            "stacked",
+            before=1,
+            after=4,
         )
         np.testing.assert_array_equal(fit.headline.effect, longer.headline.effect)

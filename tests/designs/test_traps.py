@@ -72,7 +72,7 @@ def test_one_regression_has_one_standard_error_for_each_named_convention(gaps: f
         "CR1_fixest": plain * factor * (n - 1) / (n - regressors - periods),
         "CR1_areg": plain * factor * (n - 1) / (n - regressors - periods - (units - 1)),
     }
-    assert {*expected, "jackknife", "pooled", *GIVEN} == set(get_args(VcovName))
+    assert {*expected, "jackknife", "bell_mccaffrey", "pooled", *GIVEN} == set(get_args(VcovName))
     for vcov, square in expected.items():
         assert fit.covariance(vcov)[0, 0] == pytest.approx(square, rel=1e-10)
     assert (fit.published, fit.vcov) == ("CR1_fixest", "jackknife")

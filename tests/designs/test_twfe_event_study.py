@@ -144,7 +144,10 @@ def test_intervals_of_clusters_cover_at_their_level_where_the_designs_assumption
     rng = np.random.default_rng(20241124)
     n, n_draws, covered = 80, searching.samples(300, 500), 0
     source = simulated.panel(n=n)
-    group, question = np.arange(n) % 40, Question("y", "event", horizon=2, cluster="group")
+    group, question = (
+        np.arange(n) % 40,
+        Question("y", "event", average="event_average", horizon=2, cluster="group"),
+    )
     for _ in range(n_draws):
         first = rng.choice([np.nan, *simulated.COHORTS], size=n)
         since = simulated.PERIODS - first[:, None]

@@ -382,6 +382,7 @@ def test_the_study_itself_is_answered_with_its_separated_cohort_told() -> None:
         scale="log1p",
         covariates=("log_baseline_papers", "baseline_papers"),
         min_cohort_size=1,
+        average="event_average",
         horizon=4,
     )
     sample = question.sample(paper_panel())

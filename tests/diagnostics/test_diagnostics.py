@@ -16,7 +16,7 @@ from study import Panel, Question, QuestionError, diagnostics, estimate
 from study.designs import all_designs
 from study.diagnostics.finding import Finding
 
-QUESTION = Question("y", "event", min_cohort_size=1, horizon=1, cluster="state")
+QUESTION = Question("y", "event", min_cohort_size=1, average="event_average", horizon=1, cluster="state")
 GIVEN = QUESTION.replace(covariates=("x1", "x2"))
 REG = {"method": "reg"}
 FEW = {"folds": 2, "repetitions": 2}
@@ -236,7 +236,7 @@ def test_a_singular_covariance_is_refused_with_its_rank(name: str, panel: Panel)
         EVERY[name](few)
 
 
-THIRD = Question("y", "event", min_cohort_size=2, horizon=1, group="eligible>0")
+THIRD = Question("y", "event", min_cohort_size=2, average="event_average", horizon=1, group="eligible>0")
 
 
 def third() -> Panel:

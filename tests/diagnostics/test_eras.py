@@ -13,7 +13,7 @@ from study.core import two_sided_p
 from study.diagnostics import Finding
 
 ERAS = [(3, 5), (6, 8)]  # cohorts 4; 6 and 7
-ASKED = Question("y", "event", comparison="never_treated", horizon=2)
+ASKED = Question("y", "event", comparison="never_treated", average="event_average", horizon=2)
 
 
 def found(

@@ -11,7 +11,7 @@ import simulated
 from study import Estimate, Panel, Question, QuestionError, diagnostics, estimate
 from study.diagnostics.event_path import event_path
 
-QUESTION = Question("y", "event", min_cohort_size=1, horizon=1)
+QUESTION = Question("y", "event", min_cohort_size=1, average="event_average", horizon=1)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_effects_over_unlike_amounts_of_treatment_have_no_common_unit() -> None:
     panel = simulated.panel(60)
     amount = np.cumsum(panel.periods >= panel.first_treated["event"][:, None], axis=1).astype(float)
     dosed = replace(panel, first_treated={}, doses={"event": amount})
-    question = Question("y", "event", horizon=1)
+    question = Question("y", "event", average="event_average", horizon=1)
     with pytest.raises(QuestionError, match="use normalized=False"):
         event_path(estimate(dosed, question, "dcdh", normalized=True), "test")
     assert event_path(estimate(dosed, question, "dcdh"), "test").n_pre == 2
@@ -135,7 +135,7 @@ def test_effects_over_unlike_amounts_of_treatment_have_no_common_unit() -> None:
 
 def on_one_unit(panel: Panel, *times: float) -> Estimate:
     """Return an event study whose effects at some event times rest on one unit."""
-    fit = estimate(panel, QUESTION.replace(horizon=2), "event_study")
+    fit = estimate(panel, QUESTION.replace(average="event_average", horizon=2), "event_study")
     only = np.where(np.isin(fit.event_time, times), 0, -1)
     return replace(fit, contrast=replace(fit.contrast, only=only))
 

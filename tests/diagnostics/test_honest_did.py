@@ -40,7 +40,7 @@ from study.estimates.estimate import Estimate
 
 RUNS = [(panel, name) for panel in ("BCdata", "sim_small") for name in goldens.runs(panel, "honestdid")]
 PAIRS = [(restriction, method) for restriction, methods in OFFERED.items() for method in methods]
-QUESTION = Question(outcome="y", event="event", horizon=2)
+QUESTION = Question(outcome="y", event="event", average="event_average", horizon=2)
 
 
 @pytest.mark.parametrize(("panel", "name"), RUNS)
@@ -341,7 +341,7 @@ def test_intervals_follow_the_unit_and_the_sign_of_the_outcome(kind: str, method
 def test_the_centre_of_the_effects_under_smoothness_is_said_in_any_unit_of_the_outcome(factor: float) -> None:
     made = simulated.panel(n=60)
     panel = replace(made, outcomes={"y": factor * made.outcomes["y"]})
-    fit = estimate(panel, Question("y", "event", horizon=1), "callaway_santanna")
+    fit = estimate(panel, Question("y", "event", average="event_average", horizon=1), "callaway_santanna")
     assert "which then lies around" in honest_did(fit, restriction="smoothness").sentences[1]
 
 
@@ -671,7 +671,7 @@ def test_a_difference_that_does_not_change_before_treatment_gives_no_magnitude()
         covariates={},
         first_treated={"event": np.repeat([3.0, np.nan], 20)},
     )
-    fit = fitted(made, QUESTION.replace(horizon=0))
+    fit = fitted(made, QUESTION.replace(average="event_average", horizon=0))
     with pytest.raises(QuestionError, match="do not change at all"):
         honest_did(fit)
     assert honest_did(fit, restriction="smoothness")["n_pre"] == 1

@@ -21,7 +21,7 @@ from study.diagnostics.leave_one_out import (
 from study.estimates import Effect
 from study.panel import Scale
 
-QUESTION = Question("y", "event", horizon=2)
+QUESTION = Question("y", "event", average="event_average", horizon=2)
 DESIGNS = ("callaway_santanna", "imputation", "twfe")
 
 
@@ -236,7 +236,7 @@ def test_without_one_of_two_units_of_an_event_time_there_is_an_estimate_with_the
     first = panel.first_treated["event"].copy()
     two = np.flatnonzero(np.isnan(first))[:2]
     first[two] = 3
-    question = Question("y", "event", horizon=4)
+    question = Question("y", "event", average="event_average", horizon=4)
     sample = question.sample(replace(panel, first_treated={"event": first}))
     found = leave_one_unit_out(sample, "event_study")
     names = [str(sample.unit_ids[i]) for i in two]

@@ -32,7 +32,7 @@ from study.diagnostics.misclassification import (
 from study.diagnostics.refits import headline
 from study.panel.question import Sample
 
-QUESTION = Question("y", "event", comparison="never_treated", horizon=2)
+QUESTION = Question("y", "event", comparison="never_treated", average="event_average", horizon=2)
 DESIGN = "callaway_santanna"
 
 
@@ -242,7 +242,7 @@ def test_of_units_that_move_the_headline_alike_those_of_least_weight_are_trimmed
     size = np.random.default_rng(0).choice([0.5, 1.0, 3.0], size=(60, 1))
     y = np.round(made.outcomes["y"])
     change = y[:, 3] - y[:, 2]
-    question = QUESTION.replace(horizon=0, weights="size")
+    question = QUESTION.replace(average="event_average", horizon=0, weights="size")
     fields: Any = {"outcomes": {"y": factor * y}, "covariates": {"size": size * np.ones(len(PERIODS))}}
     for sign, trimming in zip((1, -1), trimmings(question.sample(replace(made, **fields))), strict=True):
         trimmed = trimming.suspects

@@ -35,7 +35,15 @@ from study.diagnostics.nuisances import (
 from study.diagnostics.overlap import Propensities
 from study.learners.nuisances import Folds, Nuisance, Nuisances, Part, cross_fit
 
-QUESTION = Question("y", "event", min_cohort_size=1, horizon=1, cluster="state", covariates=("x1", "x2"))
+QUESTION = Question(
+    "y",
+    "event",
+    min_cohort_size=1,
+    average="event_average",
+    horizon=1,
+    cluster="state",
+    covariates=("x1", "x2"),
+)
 INSTRUMENTED = QUESTION.replace(instrument="z")
 FEW: dict[str, Any] = {"folds": 2, "repetitions": 2, "seed": 3}
 EXACT = 1e-12

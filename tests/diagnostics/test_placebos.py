@@ -15,7 +15,7 @@ from study.designs import find_design
 from study.diagnostics.placebos import placebo_dates, placebo_outcomes, placebo_sample
 from study.estimates import Effect
 
-QUESTION = Question("y", "event", comparison="never_treated", horizon=2)
+QUESTION = Question("y", "event", comparison="never_treated", average="event_average", horizon=2)
 WITH_GAPS = ("callaway_santanna", "etwfe", "event_study", "imputation", "lp_did", "sun_abraham", "twfe")
 
 

@@ -30,7 +30,7 @@ from study.estimates.wald import wald
 from study.panel.panel import Panel
 
 Z = float(special.ndtri(0.975))
-ASKED = Question(outcome="y", event="event", horizon=2)
+ASKED = Question(outcome="y", event="event", average="event_average", horizon=2)
 RUNS = [(panel, name) for panel in ("HeAndWang", "sim_small") for name in goldens.runs(panel, "pretrends")]
 
 

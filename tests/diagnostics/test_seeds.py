@@ -21,7 +21,15 @@ from study.paper import run as running
 from study.paper.diagnose import Verdict, answered, conclusion
 from study.paper.plan import read_plan
 
-QUESTION = Question("y", "event", min_cohort_size=1, horizon=1, cluster="state", covariates=("x1", "x2"))
+QUESTION = Question(
+    "y",
+    "event",
+    min_cohort_size=1,
+    average="event_average",
+    horizon=1,
+    cluster="state",
+    covariates=("x1", "x2"),
+)
 FEW: dict[str, Any] = {"learner": "linear", "folds": 2, "repetitions": 1}
 
 

@@ -242,7 +242,7 @@ def did_by_cohort(made, horizon: int | None) -> float:
 
 @pytest.mark.parametrize(("horizon", "anticipation"), [(None, 0), (1, 0), (2, 1)])
 def test_without_covariates_the_long_difference_averages_differences_in_differences(horizon, anticipation):
-    made = sample(horizon=horizon, anticipation=anticipation)
+    made = sample(average="event_average", horizon=horizon, anticipation=anticipation)
     c = partialled(made, "twfe", "long_difference", "test").coefficient
     assert c.estimate == pytest.approx(did_by_cohort(made, horizon), rel=EXACT)
     assert c.dof == made.n_units - 2
@@ -250,7 +250,7 @@ def test_without_covariates_the_long_difference_averages_differences_in_differen
 
 @pytest.mark.parametrize("gaps", [0.0, 0.3])
 def test_what_periods_have_in_common_does_not_move_the_long_difference(gaps):
-    made = sample("x1", "x2", horizon=2, gaps=gaps)
+    made = sample("x1", "x2", average="event_average", horizon=2, gaps=gaps)
     moved = replace(made, y=made.y + 100.0 * np.arange(made.y.shape[1]) ** 2)
     own, other = (partialled(each, "twfe", "long_difference", "test").coefficient for each in (made, moved))
     assert other == pytest.approx(own, rel=1e-9)
@@ -258,7 +258,7 @@ def test_what_periods_have_in_common_does_not_move_the_long_difference(gaps):
 
 @pytest.mark.parametrize("weights", [None, "size"])
 def test_the_long_difference_is_least_squares_on_one_row_a_unit(weights):
-    made = sample("x1", "x2", horizon=2, gaps=0.5, n=120, weights=weights)
+    made = sample("x1", "x2", average="event_average", horizon=2, gaps=0.5, n=120, weights=weights)
     form = partialled(made, "twfe", "long_difference", "test")
     start = {g: np.flatnonzero(made.periods == g)[0] for g in made.cohorts}
     unit, period = np.nonzero(made.observed & ~np.isin(made.first_treated, made.cohorts)[:, None])
@@ -342,7 +342,9 @@ FORMS = [("within", ("moving", "other")), ("long_difference", ("x1", "x2"))]
 @pytest.mark.parametrize(("form", "covariates"), FORMS)
 def test_order_labels_and_calendar_do_not_matter(form, covariates):
     whole = with_second_mover(0.1)
-    answer = table(sensitivity(sample(*covariates, source=whole, horizon=2), form=form))
+    answer = table(
+        sensitivity(sample(*covariates, source=whole, average="event_average", horizon=2), form=form)
+    )
     shuffled = simulated.ordered(whole, np.random.default_rng(0).permutation(60))
     renamed = replace(shuffled, units=np.array([f"z{i}" for i in range(60)]))
     later = replace(
@@ -351,7 +353,9 @@ def test_order_labels_and_calendar_do_not_matter(form, covariates):
         first_treated={"event": renamed.first_treated["event"] + 100},
     )
     for other in (shuffled, renamed, later):
-        same = table(sensitivity(sample(*covariates, source=other, horizon=2), form=form))
+        same = table(
+            sensitivity(sample(*covariates, source=other, average="event_average", horizon=2), form=form)
+        )
         np.testing.assert_allclose(same, answer, rtol=1e-8)
 
 

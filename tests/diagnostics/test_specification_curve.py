@@ -20,7 +20,7 @@ from study.diagnostics.specification_curve import Specification, _on_scale, spec
 from study.figures import drawn
 from study.inference.agreement import first_equal, largest_test, median_test, null_statistics, share_test
 
-QUESTION = Question("y", "event", horizon=2)
+QUESTION = Question("y", "event", average="event_average", horizon=2)
 PAIR = ["callaway_santanna", "event_study"]
 CHOICES = {
     "designs": PAIR,

@@ -14,7 +14,7 @@ from study import Panel, Question, QuestionError, estimate
 from study.diagnostics.spillovers import EARTH_RADIUS_KM, by_distance, by_label, spillovers
 from study.panel.question import Sample
 
-QUESTION = Question("y", "event", comparison="never_treated", horizon=2)
+QUESTION = Question("y", "event", comparison="never_treated", average="event_average", horizon=2)
 DESIGN = "callaway_santanna"
 
 

@@ -57,7 +57,10 @@ def test_the_named_averages_are_those_of_callaway_and_santanna(fit: Estimate) ->
 def test_the_headline_is_the_question_s_average_up_to_its_horizon(fit: Estimate) -> None:
     by_time = fit.aggregate("event")
     first_three = (by_time.event_time >= 0) & (by_time.event_time <= 2)
-    asked = estimate(simulated.panel(n=150, seed=3, gaps=0.1), fit.sample.question.replace(horizon=2))
+    asked = estimate(
+        simulated.panel(n=150, seed=3, gaps=0.1),
+        fit.sample.question.replace(average="event_average", horizon=2),
+    )
     assert asked.headline.effect[0] == pytest.approx(by_time.effect[first_three].mean(), abs=1e-12)
     assert fit.aggregate("event_average", horizon=2).effect[0] == pytest.approx(
         asked.headline.effect[0], abs=1e-12

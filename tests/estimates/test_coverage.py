@@ -16,7 +16,7 @@ from study.core import normal_score, quantile
 from study.designs import find_design
 
 DRAWS, UNITS = searching.samples(170, 500), 200
-DIFFERENT = Question("y", "event", horizon=2, min_cohort_size=1)
+DIFFERENT = Question("y", "event", average="event_average", horizon=2, min_cohort_size=1)
 FLAT, GROWING = DIFFERENT.replace(outcome="flat"), DIFFERENT.replace(outcome="growing")
 COUNT = DIFFERENT.replace(outcome="count", scale="proportional")
 

@@ -15,7 +15,7 @@ from study.estimates.contrast import present
 from study.estimates.few_clusters import effective_clusters, few_clusters_warning, treated_clusters
 from study.estimates.vcov.degrees import effective_number, effective_of_moments
 
-QUESTION = Question("y", "event", horizon=2, min_cohort_size=1)
+QUESTION = Question("y", "event", average="event_average", horizon=2, min_cohort_size=1)
 
 
 def carter(gamma: np.ndarray) -> float:

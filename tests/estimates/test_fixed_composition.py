@@ -80,7 +80,10 @@ def test_against_the_never_treated_it_is_the_average_of_a_panel_without_the_late
     question = BALANCED.replace(comparison="never_treated", scale=scale)
     first = panel.first_treated["event"]
     early = simulated.subset(panel, ~(first > panel.periods[-1] - 2))
-    ours, refit = estimate(panel, question), estimate(early, question.replace(balance=None, horizon=2))
+    ours, refit = (
+        estimate(panel, question),
+        estimate(early, question.replace(balance=None, average="event_average", horizon=2)),
+    )
     for name in ("effect", "std_error", "degrees_of_freedom"):
         np.testing.assert_allclose(getattr(ours.headline, name), getattr(refit.headline, name), rtol=1e-9)
 
@@ -123,7 +126,10 @@ def test_a_cohort_without_an_effect_at_one_of_the_event_times_is_out_of_all() ->
             {"average": "cohort_average"},
             "balance is 2, which is of effects by event time, and the average is",
         ),
-        ({"horizon": 3}, "horizon is 3, but with balance=2 effects end at event time 2"),
+        (
+            {"average": "event_average", "horizon": 3},
+            "horizon is 3, but with balance=2 effects end at event time 2",
+        ),
         ({"balance": 7}, "balance is 7, but no cohort of simulated is seen later than event time"),
         ({"event": "path"}, "path is not absorbing, so it has no cohorts to balance"),
     ],
@@ -153,7 +159,7 @@ def test_no_cohort_with_all_effects_is_refused() -> None:
 
 
 def test_averages_of_unlike_composition_are_not_compared() -> None:
-    fit = answer(drawn(), BALANCED.replace(balance=None, horizon=2))
+    fit = answer(drawn(), BALANCED.replace(balance=None, average="event_average", horizon=2))
     agreement = agreement_of({"all": fit, "fixed": fit.balanced(2)})
     assert agreement.sup_t is None
     assert "balanced to 2" in " ".join(agreement.notes)

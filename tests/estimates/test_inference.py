@@ -249,7 +249,9 @@ def test_the_minimum_detectable_effect_is_found_with_the_power_it_states() -> No
 
 
 def test_tables_bands_and_tests_are_at_the_usual_levels_where_none_is_given() -> None:
-    fit = estimate(simulated.panel(n=60), Question("y", "event", horizon=1)).aggregate("event")
+    fit = estimate(
+        simulated.panel(n=60), Question("y", "event", average="event_average", horizon=1)
+    ).aggregate("event")
     np.testing.assert_array_equal(fit.critical_value(), fit.critical_value(0.95))
     assert fit.tidy().equals(fit.tidy(0.95))
     assert fit.band(draws=99).equals(fit.band(0.95, draws=99, seed=0, weights="gaussian", errors="sample"))
@@ -266,7 +268,9 @@ def test_tables_bands_and_tests_are_at_the_usual_levels_where_none_is_given() ->
 
 
 def test_a_band_has_the_tail_of_the_largest_draw_by_the_degrees_of_freedom_of_each_term() -> None:
-    fit = estimate(simulated.panel(n=60), Question("y", "event", horizon=2)).aggregate("event")
+    fit = estimate(
+        simulated.panel(n=60), Question("y", "event", average="event_average", horizon=2)
+    ).aggregate("event")
     used = fit.varies
     of_cluster = sums(fit.errors.dense()[:, used], fit.sample.cluster)
     critical = critical_value(of_cluster, 0.9, draws=199, seed=3)
@@ -365,7 +369,7 @@ def test_randomization_deals_dates_within_strata_only() -> None:
 
 def designs(panel_size: int = 120) -> list[Estimate]:
     panel = simulated.panel(n=panel_size)
-    question = Question("y", "event", horizon=1)
+    question = Question("y", "event", average="event_average", horizon=1)
     return [estimate(panel, question, name).headline for name in ("callaway_santanna", "event_study")]
 
 
@@ -383,7 +387,7 @@ def test_the_joint_covariance_of_designs_has_their_own_on_its_diagonal() -> None
 
 def test_estimates_of_different_samples_join_on_the_union_of_their_units() -> None:
     panel = simulated.panel(n=120)
-    question = Question("y", "event", horizon=1)
+    question = Question("y", "event", average="event_average", horizon=1)
     part = simulated.subset(panel, np.arange(120) % 3 > 0)
     whole, some = estimate(panel, question).headline, estimate(part, question).headline
     both = joint(some, whole)

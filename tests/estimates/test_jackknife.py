@@ -256,7 +256,7 @@ def test_two_groups_have_the_variance_of_the_jackknife_and_welchs_degrees_of_fre
     first = np.where(np.isnan(panel.first_treated["event"]), np.nan, 5.0)
     states = np.array([f"s{k // size:02d}" for k in range(60)])
     panel = replace(panel, first_treated={"event": first}, attributes={"state": states})
-    question = NEVER.replace(horizon=0, cluster=None if size == 1 else "state")
+    question = NEVER.replace(average="event_average", horizon=0, cluster=None if size == 1 else "state")
     fit = estimate(panel, question, "callaway_santanna").headline
     change = panel.outcomes["y"][:, 4] - panel.outcomes["y"][:, 3]
     change, first = change.reshape(-1, size).mean(axis=1), first[::size]
@@ -476,7 +476,9 @@ def test_of_a_third_difference_the_error_is_that_of_leaving_out_each_unit(to: st
 def test_the_pooled_test_of_one_date_is_students_t_test_of_two_groups(treated: int) -> None:
     panel, first = few(units=24), np.where(np.arange(24) < treated, 5.0, np.nan)
     panel = replace(panel, first_treated={"event": first})
-    fit = estimate(panel, NEVER.replace(horizon=0), "callaway_santanna").headline.with_vcov("pooled")
+    fit = estimate(
+        panel, NEVER.replace(average="event_average", horizon=0), "callaway_santanna"
+    ).headline.with_vcov("pooled")
     change = panel.outcomes["y"][:, 4] - panel.outcomes["y"][:, 3]
     ours, others = change[:treated], change[treated:]
     squares = np.sum((ours - ours.mean()) ** 2) + np.sum((others - others.mean()) ** 2)
@@ -486,7 +488,9 @@ def test_the_pooled_test_of_one_date_is_students_t_test_of_two_groups(treated: i
     p_value = 2 * stats.t.sf(abs(ours.mean() - others.mean()) / error, 22)
     assert fit.tidy()["p_value"][0] == pytest.approx(p_value, rel=1e-9)
     two = simulated.ordered(panel, np.array([0, 23]))
-    alone = estimate(two, NEVER.replace(horizon=0), "callaway_santanna").headline.with_vcov("pooled")
+    alone = estimate(
+        two, NEVER.replace(average="event_average", horizon=0), "callaway_santanna"
+    ).headline.with_vcov("pooled")
     assert not alone.estimable[0]
     assert np.isnan(alone.std_error[0])
 

@@ -77,7 +77,9 @@ def test_a_glance_is_one_row_of_what_an_estimate_rests_on(fit, panel):
 
 @pytest.mark.parametrize(("horizon", "shown"), [(None, range(-6, 5)), (1, range(-2, 2)), (0, (-1, 0))])
 def test_a_path_shows_as_many_event_times_before_the_event_as_after_it(panel, horizon, shown):
-    path = estimate(panel, ASKED.replace(horizon=horizon), "callaway_santanna").aggregate("event")
+    path = estimate(
+        panel, ASKED.replace(average="event_average", horizon=horizon), "callaway_santanna"
+    ).aggregate("event")
     assert list(path.event_time[path.in_window]) == list(shown)
     assert list(path.event_time[path.pre]) == [-6, -5, -4, -3, -2, -1]
 

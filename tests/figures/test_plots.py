@@ -132,11 +132,14 @@ def test_a_share_is_drawn_in_percent() -> None:
 
 def test_the_window_of_a_plot_is_what_is_asked_or_the_horizons() -> None:
     def times(**how: Any) -> set[float]:
-        return {bar.get_x() + bar.get_width() / 2 for bar in bands(axes_of(fit(horizon=1).plot(**how)))[0]}
+        return {
+            bar.get_x() + bar.get_width() / 2
+            for bar in bands(axes_of(fit(average="event_average", horizon=1).plot(**how)))[0]
+        }
 
     assert times() == {-2, -1, 0, 1}
     assert times(window=(-3, 2)) == {-3, -2, -1, 0, 1, 2}
-    every = fit(horizon=1).aggregate("event").event_time
+    every = fit(average="event_average", horizon=1).aggregate("event").event_time
     assert times(window=(-99, 99)) == set(every)
 
 

@@ -23,7 +23,7 @@ from study.estimates.joint import ALONE, Stacked, stack
 from study.inference.agreement import agreement_of, kind
 from study.report import as_tables, comparison_in
 
-QUESTION = Question("y", "event", horizon=2)
+QUESTION = Question("y", "event", average="event_average", horizon=2)
 PAIR = ["callaway_santanna", "event_study"]
 METHODS = [("callaway_santanna", {"method": method}) for method in ("dr", "ipw", "reg")]
 
@@ -296,7 +296,8 @@ def test_a_coefficient_is_in_the_table_but_compared_only_when_forced() -> None:
 
 
 @pytest.mark.parametrize(
-    ("other", "said"), [({"scale": "log1p"}, "scale log1p"), ({"horizon": 1}, "event times 0 to 1")]
+    ("other", "said"),
+    [({"scale": "log1p"}, "scale log1p"), ({"average": "event_average", "horizon": 1}, "event times 0 to 1")],
 )
 def test_estimates_of_unlike_scale_or_window_are_compared_only_when_forced(
     other: dict[str, object], said: str
@@ -393,7 +394,7 @@ def test_the_command_prints_the_table_the_differences_and_the_tests(tmp_path) ->
     panel = Panel.from_long(
         PANEL, unit="unit", time="time", first_treated="first_treated", outcomes=["y", "count"]
     )
-    question = Question("y", "first_treated", horizon=3)
+    question = Question("y", "first_treated", average="event_average", horizon=3)
     expected = compare(panel, question, ["twfe", *PAIR], ["y", "count"], draws=199)
     assert done.stdout == str(expected)
     assert "Differences between the designs: count" in done.stdout
@@ -431,7 +432,11 @@ def test_the_sup_t_test_of_designs_that_agree_rejects_at_its_size_with_thirty_tr
 
 def test_one_event_time_is_said_to_be_one() -> None:
     made = simulated.panel(40)
-    fit = estimate(made, Question("y", "event", horizon=0, min_cohort_size=1), "callaway_santanna")
+    fit = estimate(
+        made,
+        Question("y", "event", average="event_average", horizon=0, min_cohort_size=1),
+        "callaway_santanna",
+    )
     assert kind(fit) == "event average over event time 0"
 
 
@@ -443,7 +448,9 @@ def test_effects_since_a_first_switch_are_not_compared_with_those_of_treated_per
         for on in [int(i % 3 > 0 and 2 + i % 2 <= t < 5 * (i % 3))]
     ]
     made = Panel.from_long(pd.DataFrame(rows), unit="unit", time="time", treatment="on", outcomes="y")
-    found = compare(made, Question("y", "on", horizon=3), ["dcdh", "imputation"], draws=99)
+    found = compare(
+        made, Question("y", "on", average="event_average", horizon=3), ["dcdh", "imputation"], draws=99
+    )
     assert found.agreement["y"].sup_t is None
     assert "since the first switch, those without treatment included" in sentence(found, "Not compared")
 

@@ -26,7 +26,7 @@ from study.inference.agreement import (
 )
 from study.report import comparison_in
 
-QUESTION = Question("y", "event", horizon=2)
+QUESTION = Question("y", "event", average="event_average", horizon=2)
 OUTCOMES = ("y", "z", "noise", "late")
 
 

@@ -20,7 +20,7 @@ from study.inference.few_treated import FewTreated
 from study.inference.leave_out import ROW
 from study.panel import Sample
 
-ASKED = Question("y", "event", min_cohort_size=1, horizon=2)
+ASKED = Question("y", "event", min_cohort_size=1, average="event_average", horizon=2)
 LINEAR: dict[str, dict[str, Any]] = {
     "twfe": {},
     "event_study": {},

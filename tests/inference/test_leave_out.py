@@ -21,7 +21,7 @@ from study.panel.question import Sample
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], str | None]] = {
     "static": ("twfe", {}, {"covariates": ("moving",)}, None),
     "dynamic": ("event_study", {}, {"weights": "size"}, None),
-    "binned": ("event_study", {"bin_at": 2}, {"horizon": 1}, None),
+    "binned": ("event_study", {"bin_at": 2}, {"average": "event_average", "horizon": 1}, None),
     "a cell of sun_abraham": ("sun_abraham", {}, {"covariates": ("moving",)}, "ATT(4,6)"),
     "a lead of sun_abraham": ("sun_abraham", {}, {}, "ATT(6,2)"),
     "a cell of etwfe": ("etwfe", {}, {}, "ATT(6,8)"),
@@ -173,7 +173,7 @@ def test_any_design_can_be_refitted_and_reports_each_refit() -> None:
     panel = few_clusters(n=60, clusters=5)
     counts = replace(panel, outcomes={"y": np.round(np.exp(panel.outcomes["y"] / 4))})
     for design, used, fields in (
-        ("callaway_santanna", panel, {"horizon": 1}),
+        ("callaway_santanna", panel, {"average": "event_average", "horizon": 1}),
         ("poisson_twfe", counts, {"scale": "proportional"}),
     ):
         sample, calls = asked(used, **fields), []
@@ -197,7 +197,7 @@ def with_a_cohort_in_one_state(**fields: Any) -> Sample:
 
 
 def test_event_times_beyond_the_horizon_may_be_gone_without_a_cluster() -> None:
-    sample = with_a_cohort_in_one_state(horizon=1)
+    sample = with_a_cohort_in_one_state(average="event_average", horizon=1)
     refitted = leave_one_cluster_out(sample, "event_study")
     assert np.allclose(cr3(sample, "event_study").without, refitted.without, rtol=1e-9)
     with pytest.raises(QuestionError, match=r"without cluster alone .* the same question: event 3, event 4"):

@@ -31,7 +31,7 @@ from study.inference.randomization import (
 )
 from study.panel.question import Sample
 
-ASKED = Question("y", "event", min_cohort_size=1, horizon=1)
+ASKED = Question("y", "event", min_cohort_size=1, average="event_average", horizon=1)
 TINY = np.array([4.0, 4.0, 6.0, np.nan, np.nan, np.nan, np.nan])
 DATES = np.repeat([4.0, 6.0, 7.0, np.nan], [6, 5, 4, 15])
 
@@ -167,7 +167,7 @@ def test_every_design_is_among_those_tried() -> None:
 @pytest.mark.parametrize("name", ["callaway_santanna", "etwfe"])
 def test_what_permuted_samples_share_is_what_fresh_samples_compute(name: str) -> None:
     whole = simulated.panel(60, seed=3)
-    question = Question("y", "event", covariates=("x1", "x2"), horizon=2)
+    question = Question("y", "event", covariates=("x1", "x2"), average="event_average", horizon=2)
     sample = question.sample(whole)
     find_design(name)(sample)
     order = np.random.default_rng(0).permutation(60)
@@ -209,14 +209,19 @@ def test_of_statistics_that_are_zero_but_for_rounding_none_is_more_extreme_than_
 PLAIN: dict[str, Any] = {"event": "event", "outcome": "y", "min_cohort_size": 1}
 AT_ONCE = {
     "average of all event times": {},
-    "horizon": {"horizon": 1},
-    "covariates": {"covariates": ("x1", "x2"), "horizon": 2},
+    "horizon": {"average": "event_average", "horizon": 1},
+    "covariates": {"covariates": ("x1", "x2"), "average": "event_average", "horizon": 2},
     "never treated": {"comparison": "never_treated", "covariates": ("x1",)},
-    "proportional": {"scale": "proportional", "covariates": ("x1",), "horizon": 2},
+    "proportional": {
+        "scale": "proportional",
+        "covariates": ("x1",),
+        "average": "event_average",
+        "horizon": 2,
+    },
     "varying base": {"base": "varying", "anticipation": 1},
     "fixed composition": {"covariates": ("x1",), "balance": 1},
     "one cohort": {"covariates": ("x1",), "scale": "proportional"},
-    "one treated unit": {"covariates": ("x1",), "horizon": 0},
+    "one treated unit": {"covariates": ("x1",), "average": "event_average", "horizon": 0},
 }
 
 
@@ -254,11 +259,11 @@ def assert_as_the_design_says(design: str, sample: Sample, **options: Any) -> No
 
 OF_COEFFICIENTS = {
     "average of all event times": {},
-    "horizon": {"horizon": 1},
-    "proportional": {"scale": "proportional", "horizon": 2},
+    "horizon": {"average": "event_average", "horizon": 1},
+    "proportional": {"scale": "proportional", "average": "event_average", "horizon": 2},
     "anticipation": {"scale": "proportional", "anticipation": 1},
     "one cohort": {"scale": "proportional"},
-    "one treated unit": {"horizon": 0},
+    "one treated unit": {"average": "event_average", "horizon": 0},
 }
 
 
@@ -366,7 +371,10 @@ def test_comparisons_that_are_collinear_are_left_out_of_assignments_as_the_desig
     )
     chosen, rng = find_design("callaway_santanna"), np.random.default_rng(3)
     assert chosen.assigned is not None
-    for other in ({"horizon": 3}, {"horizon": 3, "scale": "proportional"}):
+    for other in (
+        {"average": "event_average", "horizon": 3},
+        {"average": "event_average", "horizon": 3, "scale": "proportional"},
+    ):
         sample = Question(**PLAIN | {"covariates": ("x1", "rare")} | other).sample(panel)
         orders = np.stack([rng.permutation(sample.n_units) for _ in range(60)])
         at_once = chosen.assigned(sample, orders, method="reg")

@@ -58,7 +58,7 @@ def twfe_with_gaps() -> tuple[Sample, Plain]:
 
 
 def event_study_average() -> tuple[Sample, Plain]:
-    sample = asked(few_clusters(), horizon=2)
+    sample = asked(few_clusters(), average="event_average", horizon=2)
     at = dense.rows(sample, np.ones(sample.n_units, dtype=bool))
     since = sample.periods[at.period] - sample.first_treated[at.unit]
     times = [e for e in np.unique(since[~np.isnan(since)]) if e != -1]
@@ -68,7 +68,7 @@ def event_study_average() -> tuple[Sample, Plain]:
 
 
 def etwfe_average() -> tuple[Sample, Plain]:
-    sample = asked(few_clusters(), horizon=1)
+    sample = asked(few_clusters(), average="event_average", horizon=1)
     at = dense.rows(sample, np.ones(sample.n_units, dtype=bool))
     cells = dense.cells_of_cohorts(sample, 0)
     terms = dense.in_cells(sample, at, cells)

@@ -164,7 +164,9 @@ def able(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.mark.parametrize("asked", ["plain", "log1p", "weights", "clusters", "population", "path"])
 @pytest.mark.parametrize("design", DESIGNS)
 def test_designs_answer_the_same(able: Any, design: str, asked: str) -> None:
-    given = {"outcome": "papers", "event": "entry", "horizon": 1} | QUESTIONS[asked]
+    given = {"outcome": "papers", "event": "entry", "average": "event_average", "horizon": 1} | QUESTIONS[
+        asked
+    ]
     options = {"before": 2} if design == "stacked" else {}
     theirs, ours = (study.estimate(panel, Question(**given), design, **options) for panel in able)
     assert ours.terms == theirs.terms
@@ -669,7 +671,7 @@ def test_rows_of_one_question_answer_no_other(both: Any, asked: str) -> None:
     for mine, asked_of_it in ((question, other), (other, question)):
         with pytest.raises(QuestionError, match="the rows of labs stand for its units in another question"):
             asked_of_it.sample(both[1].rows(mine))
-    assert question.replace(horizon=1).sample(both[1].rows(question)).n_units
+    assert question.replace(average="event_average", horizon=1).sample(both[1].rows(question)).n_units
 
 
 @pytest.mark.parametrize("unit", ["us", "ns"])
@@ -712,7 +714,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "no weight": {"weights": "state"},
     "no cluster": {"cluster": "age"},
     "a long lag": {"lag": 6},
-    "a long horizon": {"horizon": 9},
+    "a long horizon": {"average": "event_average", "horizon": 9},
     "a population of labels": {"population": "state=XX"},
     "a slip": {"population": "state!=Cote d'Ivoire"},
     "a wrong sign": {"population": "age=1"},

@@ -100,7 +100,7 @@ def test_designs_answer_from_sums(design, asked, gaps):
 
 
 def test_bands_tests_and_power_follow_from_the_covariance():
-    panel, question = panels(True), Question("y", "event", horizon=3)
+    panel, question = panels(True), Question("y", "event", average="event_average", horizon=3)
     fits = [study.estimate(p, question) for p in (added_up(panel, question), panel)]
     ours, theirs = (fit.by_event_time for fit in fits)
     pd.testing.assert_frame_equal(ours.band(), theirs.band(), rtol=1e-8)
@@ -137,7 +137,7 @@ FROM_SUMS = {
 
 @pytest.mark.parametrize("name", FROM_SUMS)
 def test_diagnostics_find_the_same(name):
-    panel, question = panels(False), Question("y", "event", horizon=2)
+    panel, question = panels(False), Question("y", "event", average="event_average", horizon=2)
     found = []
     for p in (added_up(panel, question), panel):
         fit = study.estimate(p, question, FROM_SUMS[name])

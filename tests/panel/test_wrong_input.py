@@ -261,11 +261,11 @@ def test_a_question_takes_or_refuses_any_value_of_a_field(field: str) -> None:
 
 def test_a_horizon_or_lag_beyond_the_window_is_refused_with_the_largest() -> None:
     asked, panel = Question("y", "event"), small()
-    assert asked.replace(horizon=6).sample(panel).question.horizon == 6
+    assert asked.replace(average="event_average", horizon=6).sample(panel).question.horizon == 6
     with pytest.raises(
         QuestionError, match="horizon is 7, but the last event time in the window of 8 periods, 1-8, is 6"
     ):
-        asked.replace(horizon=7).sample(panel)
+        asked.replace(average="event_average", horizon=7).sample(panel)
     assert asked.replace(lag=-2).sample(panel).cohorts.min() == 2
     for lag in (-8, 8):
         with pytest.raises(QuestionError, match=rf"lag is {lag}, .* it can be at most 7 either way"):
@@ -273,8 +273,10 @@ def test_a_horizon_or_lag_beyond_the_window_is_refused_with_the_largest() -> Non
 
 
 def test_numbers_of_numpy_ask_the_same_question() -> None:
-    asked = Question(np.str_("y"), "event", horizon=np.int64(2), covariates=[np.str_("x1")])
-    assert repr(asked) == repr(Question("y", "event", horizon=2, covariates=("x1",)))
+    asked = Question(
+        np.str_("y"), "event", average="event_average", horizon=np.int64(2), covariates=[np.str_("x1")]
+    )
+    assert repr(asked) == repr(Question("y", "event", average="event_average", horizon=2, covariates=("x1",)))
 
 
 @given(

@@ -119,7 +119,9 @@ def cells(table: Table, panel: int) -> dict[str, list[float]]:
 
 
 def fitted(setting: Setting, event: str = "first_treated", **changes: object) -> study.Estimate:
-    question = study.Question("count", event, scale="log1p", horizon=3).replace(**changes)
+    question = study.Question("count", event, scale="log1p", average="event_average", horizon=3).replace(
+        **changes
+    )
     return study.estimate(setting.panel, question)
 
 
@@ -396,8 +398,8 @@ def test_known_is_the_plan_s_record(setting: Setting) -> None:
 def test_further_questions_have_their_own_design_event_and_panel(setting: Setting) -> None:
     made = further(setting)
     (table,) = made.tables
-    own = study.Question("count", "later", scale="log1p", horizon=1)
-    other = study.Question("count", "first_treated", scale="log1p", horizon=3)
+    own = study.Question("count", "later", scale="log1p", average="event_average", horizon=1)
+    other = study.Question("count", "first_treated", scale="log1p", average="event_average", horizon=3)
     fits = [
         study.estimate(setting.panel, own, "imputation").headline,
         study.estimate(setting.further["Another panel"], other, "dcdh", normalized=True).headline,

@@ -263,7 +263,9 @@ def test_an_axis_of_dots_has_its_line_where_intervals_are_read_against() -> None
 
 
 def test_bounds_are_at_the_shares_of_a_check_too_and_sentences_about_them() -> None:
-    sample = Question("y", "event", horizon=2).sample(simulated.panel(n=80, seed=1, level=10.0))
+    sample = Question("y", "event", average="event_average", horizon=2).sample(
+        simulated.panel(n=80, seed=1, level=10.0)
+    )
     how = {"shares": [0.1], "periods_late": 0}
     plain, checked = (
         misclassification(sample, "callaway_santanna", **how, **more)

@@ -467,7 +467,9 @@ def test_groups_that_gain_are_those_of_the_scores_asked_directly(
     )
     plan = replace(setting.plan, question=setting.plan.question | {"covariates": ["x1"]}, placebos={})
     shown = heterogeneity(Setting(plan, panel, {}))
-    question = study.Question("count", "first_treated", covariates=("x1",), horizon=3)
+    question = study.Question(
+        "count", "first_treated", covariates=("x1",), average="event_average", horizon=3
+    )
     scores = study.heterogeneity.score(
         question.sample(panel), learner="linear", groups=("cluster",), repetitions=2, seed=plan.seed
     )

@@ -15,7 +15,7 @@ from study.estimates.effect import smallest_effect
 from study.report.design_table import SCALES, Style, Words, _rows_of, as_tables, design_tables, in_letters
 from study.report.table import Number, Table
 
-QUESTION = Question("y", "event", horizon=2, min_cohort_size=1)
+QUESTION = Question("y", "event", average="event_average", horizon=2, min_cohort_size=1)
 
 
 @pytest.fixture(scope="module")

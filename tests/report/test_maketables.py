@@ -131,7 +131,7 @@ def test_a_cluster_that_is_not_the_unit_is_named_and_counted() -> None:
 
 
 def test_paths_with_a_reference_term_and_an_average_share_one_table() -> None:
-    question = Question("y", "event", horizon=2)
+    question = Question("y", "event", average="event_average", horizon=2)
     path = estimate(PANEL, question, "event_study")
     other = estimate(PANEL, question, "callaway_santanna")
     models = [path, other.aggregate("event"), other.headline]

@@ -54,7 +54,7 @@ def test_every_cell_of_the_table_is_the_design_asked_directly(ran):
     _plan, panel, results, files = ran
     table = files["tables/sim1.tex"].decode()
     for scale in ("proportional", "log1p"):
-        question = study.Question("count", "first_treated", scale=scale, horizon=3)
+        question = study.Question("count", "first_treated", scale=scale, average="event_average", horizon=3)
         for design, label in (("callaway_santanna", "CS"), ("event_study", "ES"), ("twfe", "TWFE")):
             fit = study.estimate(panel, question, design).headline
             assert results["sim1", scale, "count", label].headline.estimate == fit.effect[0]
@@ -194,7 +194,7 @@ def test_the_record_holds_every_effect_by_event_time_but_the_reference(ran):
     _, panel, results, _ = ran
     table = record.record(results)
     rows = table[(table.label == "CS") & (table.scale == "log1p")]
-    question = study.Question("count", "first_treated", scale="log1p", horizon=3)
+    question = study.Question("count", "first_treated", scale="log1p", average="event_average", horizon=3)
     path = study.estimate(panel, question).aggregate("event")
     expected = dict(zip(np.array(path.terms)[~path.reference], path.effect[~path.reference], strict=True))
     recorded = dict(zip(rows.term, rows.estimate, strict=True))

@@ -85,7 +85,9 @@ def process(
 ) -> Process:
     """Return a process on the template's units: sizes of mean 10, standard deviations of 2 or, of counts, 4."""
     panel = simulated.panel(units, seed=1, cohorts=cohorts)
-    sample = Question(outcome="y", event="event", horizon=1, covariates=("x1",)).sample(panel)
+    sample = Question(
+        outcome="y", event="event", average="event_average", horizon=1, covariates=("x1",)
+    ).sample(panel)
     ones = np.ones(units)
     size = np.array([10 * ones, 2 * ones] if family == "continuous" else [6 * ones, 0.6 * ones])
     path = np.linspace(0, 2, PERIODS) if growth is None else growth

@@ -16,7 +16,7 @@ from study.simulate.process import checked_dials
 from study.simulate.replications import Entrant, is_slow
 
 tournament = import_module("study.simulate.performance")
-QUESTION = Question("y", "event", horizon=2)
+QUESTION = Question("y", "event", average="event_average", horizon=2)
 PANEL = simulated.panel(120, seed=1)
 
 

@@ -338,8 +338,8 @@ def test_conventions_are_judged_leaving_bias_aside():
     default, published = found.frame[["centred_coverage", "published_centred_coverage"]].mean()
     assert default == pytest.approx(0.95, abs=0.015)
     assert published == pytest.approx(0.856, abs=0.04)
-    of_both, of_designs = (each for each in found.evidence if "default vcov" in each)
-    assert f"cover {default:.1%} with default standard errors and {published:.1%} under" in of_both
+    of_both, of_designs = (each for each in found.evidence if "default standard errors" in each)
+    assert f"cover {default:.1%} with default standard errors and {published:.1%} with" in of_both
     assert of_designs.endswith("nearer to 95% for 2 of 2 designs.")
 
 
@@ -361,7 +361,7 @@ def test_conventions_that_are_the_same_are_not_judged():
     entrants = entered(a={"sd": 0.1})
     for one in entrants.values():
         one.answers[:, :, 4:6] = one.answers[:, :, 2:4]
-    assert not any("vcov" in each for each in findings_of(entrants, PERCENT).evidence)
+    assert not any("standard errors" in each for each in findings_of(entrants, PERCENT).evidence)
 
 
 def test_few_panels_are_not_enough_to_trust_a_design():

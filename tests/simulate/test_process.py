@@ -41,10 +41,10 @@ def exact(made: Process, design: str, **options: Any) -> None:
     [
         *[{"average": name} for name in AVERAGES],
         *[{"average": name, "weights": "weight", "scale": "proportional"} for name in AVERAGES],
-        {"horizon": 2},
+        {"average": "event_average", "horizon": 2},
         {"balance": 3},
-        {"balance": 3, "horizon": 1},
-        {"anticipation": 1, "horizon": 2},
+        {"balance": 3, "average": "event_average", "horizon": 1},
+        {"anticipation": 1, "average": "event_average", "horizon": 2},
         {"comparison": "never_treated", "base": "varying"},
         {"population": "x>=0", "cluster": "state"},
     ],
@@ -263,7 +263,7 @@ def test_small_units_do_not_bend_linear_confounding() -> None:
         {"scale": "log1p"},
         {"population": "x>=0"},
         {"population": "x>=0", "min_cohort_size": 16},
-        {"horizon": 2},
+        {"average": "event_average", "horizon": 2},
     ],
     ids=str,
 )

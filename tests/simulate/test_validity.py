@@ -115,7 +115,9 @@ def test_intervals_of_learners_and_synthetic_designs_cover(name: str, case: Case
 @pytest.fixture(scope="module")
 def on_the_study() -> Process:
     """Return the process of the study's first event: 60 are treated, in cohorts of one to twelve."""
-    question = Question(outcome="papers", event="first_accelerator", horizon=4, min_cohort_size=1)
+    question = Question(
+        outcome="papers", event="first_accelerator", average="event_average", horizon=4, min_cohort_size=1
+    )
     return calibrate(load_panel("cvpr"), question).turned(factor=0.0, selection=0.0)
 
 

@@ -62,12 +62,12 @@ def read_vcov(who: str, word: Any, given: Collection[str] = ()) -> tuple[VcovNam
         if name.lower() in map(str.lower, INDEPENDENT):
             raise QuestionError(
                 f'{who}: vcov="{word}" assumes that the periods of one unit are independent, which they are not in a '
-                f'panel; use "jackknife", "CR1" or another that clusters by unit, or {EXAMPLE} for larger clusters.'
+                'panel; use "jackknife", "CR1" or another that clusters by unit.'
             )
         same = {known.lower(): here for known, here in SYNONYMS.items()}.get(name.lower())
         if same is not None:
             raise QuestionError(
-                f'{who}: vcov="{word}" is called "{same}" here and clusters by unit; {EXAMPLE} sets larger clusters.'
+                f'{who}: vcov="{word}" is called "{same}" here and clusters by unit; use that.'
             )
         refuse_unknown("vcov", name, (*WORDS, *given), who)
     return cast(VcovName, name), None

@@ -85,15 +85,15 @@ def one_cluster_sides(influence: FloatArray, sides: Sides, only: IntArray, clust
             elif inside[:, j].any():
                 same = np.flatnonzero(inside[:, j] & (on_treated | never))
                 several = clusters[0 if on_treated else 1, j] == 0
-                root = _root_of_shares(full[same, j], sides.cluster[same]) if several else 1.0
+                root = _root_of_shares(full[same, j], sides.cluster[same], copies) if several else 1.0
                 own[np.flatnonzero(inside[:, j])[0], j] += spread[j] * root
     return OneCluster(factor, own, spread > 0)
 
 
-def _root_of_shares(weight: FloatArray, cluster: IntArray) -> float:
+def _root_of_shares(weight: FloatArray, cluster: IntArray, copies: FloatArray) -> float:
     """Return the root of the sum of squared shares of clusters in the weight of their units, 1 where there is none."""
     total = weight.sum()
     if not total > 0:
         return 1.0
-    shares = np.bincount(cluster, weight) / total
-    return float(np.sqrt(np.sum(shares**2)))
+    shares = np.bincount(cluster, weight, minlength=len(copies))[:, None] / total
+    return float(np.sqrt(np.sum(shares**2 / copies)))

@@ -15,6 +15,8 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from study.core import QuestionError, capital, grouped, one_thread, refuse_unknown
 from study.estimates import Effect, Estimate
 from study.figures import Figure, drawn
@@ -255,8 +257,14 @@ class Setting:
 
     def errors(self, results: Iterable[Result]) -> str:
         """Say what parentheses mean, what errors are clustered by, and the covariance estimators."""
+        results = list(results)
         named = dict.fromkeys(r.vcov.replace("_", " ") for r in results if r.vcov)
-        estimators = f" ({', '.join(named)})" if named else ""
+        degrees = [r.headline.degrees for r in results if r.headline is not None]
+        ends = [f"{end:.1f}" for end in (min(degrees, default=np.inf), max(degrees, default=np.inf))]
+        of_t = (
+            f"; {' to '.join(dict.fromkeys(ends))} degrees of freedom" if np.isfinite(degrees).all() else ""
+        )
+        estimators = f" ({', '.join(named)}{of_t})" if named else ""
         return f"Standard errors in parentheses, clustered by {self.clusters}{estimators}."
 
     def averaged(self, event: Event) -> str:

@@ -43,6 +43,7 @@ def fitted(name: str, run: dict[str, Any], variance: str) -> Estimate:
     question = Question(
         "y",
         "D",
+        average="event_average",
         horizon=int(asked["effects"]) - 1,
         comparison="never_treated" if "only_never_switchers" in asked else "not_yet_treated",
         covariates=("x2",) if "controls" in asked else (),

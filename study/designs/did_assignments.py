@@ -28,8 +28,8 @@ class Averaged(NamedTuple):
     """The K cells that are averaged, over G groups of units with the same date and E event times.
 
     ``own`` is the treated group of each cell, shape (K,), ``sizes`` counts the units of each group, (G,), ``compared``
-    says which groups are compared in each cell, (G, K), ``at`` which event time it is of, (K, E), and ``change`` takes
-    its base from its period, (K, T).
+    says which groups are compared in each cell, (G, K), ``at`` which event time it is of, (K, E), or one for all where
+    cells are averaged at once, and ``change`` takes its base from its period, (K, T).
     """
 
     cells: Cells
@@ -54,7 +54,7 @@ class Averaged(NamedTuple):
 def averages_by_assignment(
     sample: Sample, orders: IntArray, *, method: str = "dr", **options: Any
 ) -> tuple[FloatArray, FloatArray, BoolArray] | None:
-    """Return ``event_average`` and its jackknife error for assignments of event dates.
+    """Return ``event_average`` or ``treated_average`` and its jackknife error for assignments of event dates.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def _averaged(sample: Sample, method: str) -> Averaged | None:
     """Return the cells of the average, or None where the question is of another kind."""
     question, seen = sample.question, sample.observed
     apart = question.missing == "cells" or bool(question.covariates and method != "reg")
-    if apart or question.average != "event_average" or not alike_and_alone(sample):
+    if apart or question.average not in ("event_average", "treated_average") or not alike_and_alone(sample):
         return None
     dates, rows = sample.groups
     cells = cells_of(sample, sample.cohorts)
@@ -154,6 +154,8 @@ def _averaged(sample: Sample, method: str) -> Averaged | None:
         return None
     cells, periods = cells.select(used), np.arange(len(sample.periods))
     at = event_time[used, None] == np.unique(event_time[used])
+    if question.average == "treated_average":  # all cells are averaged at once
+        at = np.ones((len(at), 1), dtype=bool)
     change = (periods == cells.now[:, None]).astype(float) - (periods == cells.base[:, None])
     sizes = np.array([len(members) for members in rows])
     return Averaged(cells, np.searchsorted(dates, cells.cohort), sizes, compared[:, used], at, change)
@@ -195,7 +197,8 @@ def _maps(
         of_x[..., 0, 0] -= per_unit[..., e] * effects[:, [e]]
         flat = [each.reshape(*square.shape[:2], -1) for each in (of_y, of_x)]
         of_effect[..., :-1, e] = np.concatenate(flat, axis=2)
-        of_mean[:, own[here], cells.now[here], e] = of_mean[:, own[here], -1, e] = per_unit[:, own[here], e]
+        of_mean[:, own[here], cells.now[here], e] = n * (share / sizes[own])[:, here]
+        of_mean[:, own[here], -1, e] = per_unit[:, own[here], e]
     return identified, effects, of_effect, of_mean
 
 

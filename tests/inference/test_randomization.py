@@ -208,7 +208,8 @@ def test_of_statistics_that_are_zero_but_for_rounding_none_is_more_extreme_than_
 
 PLAIN: dict[str, Any] = {"event": "event", "outcome": "y", "min_cohort_size": 1}
 AT_ONCE = {
-    "average of all event times": {},
+    "average of all treated": {},
+    "average of all event times": {"average": "event_average"},
     "horizon": {"average": "event_average", "horizon": 1},
     "covariates": {"covariates": ("x1", "x2"), "average": "event_average", "horizon": 2},
     "never treated": {"comparison": "never_treated", "covariates": ("x1",)},
@@ -219,7 +220,7 @@ AT_ONCE = {
         "horizon": 2,
     },
     "varying base": {"base": "varying", "anticipation": 1},
-    "fixed composition": {"covariates": ("x1",), "balance": 1},
+    "fixed composition": {"covariates": ("x1",), "average": "event_average", "balance": 1},
     "one cohort": {"covariates": ("x1",), "scale": "proportional"},
     "one treated unit": {"covariates": ("x1",), "average": "event_average", "horizon": 0},
 }
@@ -258,11 +259,11 @@ def assert_as_the_design_says(design: str, sample: Sample, **options: Any) -> No
 
 
 OF_COEFFICIENTS = {
-    "average of all event times": {},
+    "average of all event times": {"average": "event_average"},
     "horizon": {"average": "event_average", "horizon": 1},
     "proportional": {"scale": "proportional", "average": "event_average", "horizon": 2},
-    "anticipation": {"scale": "proportional", "anticipation": 1},
-    "one cohort": {"scale": "proportional"},
+    "anticipation": {"scale": "proportional", "anticipation": 1, "average": "event_average"},
+    "one cohort": {"scale": "proportional", "average": "event_average"},
     "one treated unit": {"average": "event_average", "horizon": 0},
 }
 
@@ -291,7 +292,8 @@ def test_coefficients_of_many_assignments_at_once_are_those_of_the_design(
 def test_assignments_do_not_depend_on_how_many_are_made_at_a_time(
     design: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sample = Question(**PLAIN, scale="proportional").sample(simulated.panel(n=40, seed=5, level=50.0))
+    question = Question(**PLAIN, scale="proportional", average="event_average")
+    sample = question.sample(simulated.panel(n=40, seed=5, level=50.0))
     orders = np.stack([np.random.default_rng(seed).permutation(40) for seed in range(9)])
     chosen = find_design(design)
     assert chosen.assigned is not None
@@ -309,9 +311,8 @@ def test_trends_and_levels_cost_coefficients_of_assignments_no_more_digits_than_
     whole, chosen = simulated.panel(n=60, seed=5, level=50.0), find_design(design)
     y, trend = whole.outcomes["y"], 2.0**20 * np.arange(8) + 2.0**19 * np.arange(60)[:, None]
     steep = y + trend
-    samples = [
-        Question(**PLAIN).sample(replace(whole, outcomes={"y": made})) for made in (steep, steep - trend)
-    ]
+    asked = Question(**PLAIN, average="event_average")
+    samples = [asked.sample(replace(whole, outcomes={"y": made})) for made in (steep, steep - trend)]
     orders = np.stack([np.random.default_rng(seed).permutation(60) for seed in range(6)])
     assert chosen.assigned is not None
     at_once = chosen.assigned(samples[0], orders)
@@ -394,7 +395,9 @@ def test_an_average_of_fixed_composition_is_left_to_the_design_where_a_compariso
     rare = {"rare": np.r_[[1.0] * 5, [0.0] * 35][:, None].repeat(8, axis=1)}
     panel = replace(whole, first_treated={"event": first}, covariates=rare)
     chosen, rng = find_design("callaway_santanna"), np.random.default_rng(3)
-    sample = Question(**PLAIN | {"covariates": ("rare",), "balance": 1}).sample(panel)
+    sample = Question(**PLAIN | {"covariates": ("rare",), "average": "event_average", "balance": 1}).sample(
+        panel
+    )
     orders = np.stack([rng.permutation(sample.n_units) for _ in range(40)])
     assert chosen.assigned is not None
     at_once = chosen.assigned(sample, orders, method="reg")
@@ -419,7 +422,7 @@ def test_what_cannot_be_computed_at_once_is_left_to_the_design() -> None:
     gap = replace(whole, outcomes={"y": y})
     kinds = [
         (whole, {"covariates": ("x1",)}, "dr"),
-        (whole, {"average": "treated_average"}, "reg"),
+        (whole, {"average": "cohort_average"}, "reg"),
         (whole, {"cluster": "state"}, "reg"),
         (whole, {"weights": "size"}, "reg"),
         (gap, {}, "reg"),
@@ -431,7 +434,7 @@ def test_what_cannot_be_computed_at_once_is_left_to_the_design() -> None:
         for name in ("twfe", "event_study"):
             of_coefficients = find_design(name).assigned
             assert of_coefficients is not None
-            left = asked == {"average": "treated_average"} and name == "twfe"
+            left = asked == {"average": "cohort_average"} and name == "twfe"
             assert (of_coefficients(sample, orders) is None) is not left, (name, asked)
     flat = replace(whole, outcomes={"y": np.ones_like(y)})
     at_once = chosen.assigned(Question(**PLAIN).sample(flat), orders, method="reg")
@@ -459,7 +462,8 @@ def test_assignments_without_a_statistic_at_once_are_the_designs_to_say(
     whole = simulated.panel(n=30, seed=2)
     y = shift + spread * whole.outcomes["y"]
     changed = replace(whole, outcomes={"y": y}, first_treated={"event": first})
-    sample, chosen = Question(**PLAIN, scale=scale).sample(changed), find_design(design)
+    question = Question(**PLAIN, scale=scale, average="event_average")
+    sample, chosen = question.sample(changed), find_design(design)
     assert chosen.assigned is not None
     at_once = chosen.assigned(sample, np.arange(30)[None], **options)
     assert at_once is not None

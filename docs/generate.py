@@ -356,7 +356,8 @@ def numpydoc(function: Any) -> str:
     return f"```{{eval-rst}}\n{lines}\n```\n"
 
 
-PUBLIC = tuple(name for name in sorted(study.__all__, key=str.lower) if not name.startswith("__"))
+OTHERS = sorted({*study.__all__} - {*study.INDEX, "__version__"}, key=str.lower)
+PUBLIC = (*study.INDEX, *OTHERS)
 
 
 def named(name: str) -> Any:

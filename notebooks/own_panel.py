@@ -136,7 +136,7 @@ table = study.table(compared, stars=True, mde=True, labels={"papers": "Papers a 
 print(table)
 
 # %%
-print(table.latex().decode()[:900], "...")
+print(table.latex()[:900], "...")
 
 # %% [markdown]
 # ## A plan of your own

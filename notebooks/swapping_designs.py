@@ -189,4 +189,4 @@ for chosen in (small, small.with_vcov("imputation")):
 # table.tex`.
 
 # %%
-print(as_tables(partly)[0].markdown().decode())
+print(as_tables(partly)[0].markdown())

@@ -160,7 +160,7 @@ print(f"Do those that are compared agree? p = {test.sup_t_p_value:.2g}")
 
 # %%
 averages, *_ = as_tables(compared)
-print(averages.markdown().decode())
+print(averages.markdown())
 
 # %% [markdown]
 # ## Where to go from here

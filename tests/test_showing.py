@@ -160,7 +160,8 @@ def test_html_shows_the_numbers_and_escapes_what_users_name(shown):
 
 def test_the_package_lists_its_public_names_and_ships_its_types():
     names = dir(study)
-    assert names == sorted(names)
+    assert len(names) <= 30
+    assert {*names} < {*study.__all__}
     assert {"Panel", "Question", "estimate", "compare", "load_panel", "load_estimate", "diagnostics"} <= {
         *names
     }

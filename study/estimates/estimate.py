@@ -577,7 +577,7 @@ class Estimate(Terms, Presented):
     def _repr_html_(self) -> str:
         from study.report import as_table, by_event_time
 
-        return super()._repr_html_() + as_table(by_event_time(self)).html().decode()
+        return super()._repr_html_() + as_table(by_event_time(self)).html()
 
     @checked
     def select(self, which: BoolArray) -> Estimate:

@@ -244,8 +244,8 @@ class Paper(NamedTuple):
         written: dict[str, bytes] = {}
         for shown in self.exhibited.values():
             for table in shown.tables:
-                kinds = {"tex": table.latex(), "html": table.html(), "md": table.markdown()}
-                written |= {f"tables/{table.name}.{kind}": content for kind, content in kinds.items()}
+                texts = {"tex": table.latex(), "html": table.html(), "md": table.markdown()}
+                written |= {f"tables/{table.name}.{kind}": text.encode() for kind, text in texts.items()}
             for figure in shown.figures:
                 kinds = {"pdf": figure.pdf, "png": figure.png}
                 written |= {f"figures/{figure.name}.{kind}": content for kind, content in kinds.items()}

@@ -39,7 +39,7 @@ _PIECE = re.compile(".{1,8}-*")  # of a part of a name; no line begins with a hy
 PROSE = r">{\raggedright\arraybackslash\hspace{0pt}}X"
 # The environment of a table by whether it is long, and then by whether it has prose.
 KINDS = (("tabular", "tabularx"), ("longtable", "xltabular"))
-OTHER_FONTS = b"""\
+OTHER_FONTS = """\
 % Labels of this table have letters that pdfLaTeX's usual fonts lack: it needs XeLaTeX or LuaLaTeX, and by
 % the package fontspec a font that has them.
 """
@@ -137,7 +137,7 @@ class Table:
         return f"<Table {self.name}: {self.caption}, {len(self.lines)} lines, {len(self.headings)} columns>"
 
     def _repr_html_(self) -> str:
-        return self.html().decode()
+        return self.html()
 
     @property
     def lines(self) -> list[Line]:
@@ -168,15 +168,15 @@ class Table:
         """The table with the signs of print for minus and for ranges of numbers."""
         return self.worded(with_signs)
 
-    def latex(self) -> bytes:
+    def latex(self) -> str:
         """Return the table as a LaTeX float, or where it is longer than a page as one that goes over several.
 
         A long one whose columns of numbers are wider than a page is several with some of them each. They need the
         packages array, booktabs, siunitx, makecell, adjustbox, tabularx and xltabular.
         """
-        return b"\n".join(part._latex(self.is_long) for part in self._across)
+        return "\n".join(part._latex(self.is_long) for part in self._across)
 
-    def _latex(self, is_long: bool) -> bytes:
+    def _latex(self, is_long: bool) -> str:
         text = render(
             "table.tex",
             table=self._printed,
@@ -188,8 +188,8 @@ class Table:
             together=_together,
             cell=lambda cell, k: _latex(cell, AMONG if k + 1 not in self._prose and self._numbers(k) else 0),
             sentence=_sentence,
-        )
-        return (OTHER_FONTS if needs_other_fonts(text.decode()) else b"") + text
+        ).decode()
+        return (OTHER_FONTS if needs_other_fonts(text) else "") + text
 
     @cached_property
     def is_long(self) -> bool:
@@ -259,7 +259,7 @@ class Table:
         wide = (k for k, width in enumerate(widths) if width > LABEL // 2 and k and not self._numbers(k - 1))
         return (0, *wide)
 
-    def html(self, number: str = "") -> bytes:
+    def html(self, number: str = "") -> str:
         """Return the table as an HTML fragment, with the classes that the report's style knows.
 
         Parameters
@@ -267,23 +267,24 @@ class Table:
         number : str
             What it is called before its caption, as a link to it: "Table 4".
         """
-        return render("table.html", table=self._printed, shown=_typeset, number=number)
+        return render("table.html", table=self._printed, shown=_typeset, number=number).decode()
 
-    def markdown(self) -> bytes:
+    def markdown(self) -> str:
         """Return the table as a Markdown pipe table with its caption and notes."""
         numbers = [bool(self._numbers(column)) for column in range(len(self.headings))]
         printed = self._printed
-        return render("table.md", table=printed, shown=_starred, numbers=numbers, titles=printed._titles)
+        filled = render("table.md", table=printed, shown=_starred, numbers=numbers, titles=printed._titles)
+        return filled.decode()
 
-    def csv(self) -> bytes:
+    def csv(self) -> str:
         """Return the cells as CSV: the panel, the label and a column each, without caption and notes."""
         rows = [["panel", "", *self._titles]]
         rows += [[b.title, line.label, *map(str, line.cells)] for b in self.blocks for line in b.lines]
         out = io.StringIO()
         csv.writer(out, lineterminator="\n").writerows([_no_formula(cell) for cell in row] for row in rows)
-        return out.getvalue().encode()
+        return out.getvalue()
 
-    def text(self) -> bytes:
+    def text(self) -> str:
         """Return the table as plain text, with numbers aligned at their decimals."""
         columns = self._texts
         heads = [_Folding(HEADING).wrap(heading) for heading in self.headings]
@@ -316,7 +317,7 @@ class Table:
             textwrap.wrap(one_line(text), max(wide, NOTE_LINE)) for text in (self.caption, self.noted)
         )
         lines = ["-" * wide if line is None else line for line in body]
-        return "\n".join([*head, "=" * wide, *top, *lines, "=" * wide, *foot, ""]).encode()
+        return "\n".join([*head, "=" * wide, *top, *lines, "=" * wide, *foot, ""])
 
     @property
     def rows(self) -> list[list[str]]:
@@ -331,14 +332,16 @@ class Table:
 
     def __str__(self) -> str:
         """Return the table as plain text."""
-        return self.text().decode()
+        return self.text()
 
     def formatted(self, kind: str) -> bytes:
         """Return the table in a format, HTML and LaTeX without what stands around them in a document."""
         refuse_unknown("format", kind, get_args(Format), "study table")
-        make: dict[str, Callable[[], bytes]] = {"latex": self.latex, "html": self.html, "md": self.markdown}
-        make |= {"csv": self.csv, "txt": self.text, "docx": lambda: document([self], "docx")}
-        return make[kind]()
+        if kind == "docx":
+            return document([self], "docx")
+        make: dict[str, Callable[[], str]] = {"latex": self.latex, "html": self.html, "md": self.markdown}
+        make |= {"csv": self.csv, "txt": self.text}
+        return make[kind]().encode()
 
     def save(self, path: str | Path, *, standalone: bool = False) -> Path:
         """Write the table to a file, in the format of its suffix.
@@ -550,9 +553,8 @@ def document(tables: Sequence[Table], kind: Format, *, standalone: bool = False)
     if kind == "html":
         return render("tables.html", title=tables[0].caption, body=parts)
     if kind == "latex" and standalone:
-        other_fonts = OTHER_FONTS.decode()
-        body = parts.replace(other_fonts, "")
-        return render("tables.tex", body=body, head=other_fonts if body != parts else "")
+        body = parts.replace(OTHER_FONTS, "")
+        return render("tables.tex", body=body, head=OTHER_FONTS if body != parts else "")
     return parts.encode()
 
 

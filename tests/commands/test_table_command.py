@@ -223,7 +223,7 @@ def logs(panel: Panel, nasty: dict[str, bytes], tmp_path_factory: pytest.TempPat
     ]
     assert len({t.name for made in tables["designs"] for t in made}) == sum(map(len, tables["designs"]))
     parts = {
-        kind: b"\\clearpage\n".join(table.latex() for made in several for table in made)
+        kind: "\\clearpage\n".join(table.latex() for made in several for table in made).encode()
         for kind, several in tables.items()
     }
     return logs_of_parts(tmp_path_factory.mktemp("tex"), parts | {"nasty": nasty["latex"]})
@@ -500,7 +500,7 @@ def test_one_estimate_is_a_table_of_its_terms(panel: Panel) -> None:
     reference = next(line for line in table.lines if line.label == "event -1")
     assert [cell.text for cell in reference.cells] == ["0.000", "", "", ""]
     assert "at 80% power" in " ".join(table.notes)
-    assert estimates_in("md", [path]).encode() == table.markdown()
+    assert estimates_in("md", [path]) == table.markdown()
 
 
 def test_proportional_effects_are_in_percent_in_every_text_and_table(panel: Panel) -> None:

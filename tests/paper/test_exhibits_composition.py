@@ -149,7 +149,7 @@ def test_counts_are_those_of_units_seen_at_an_event_time(composed: Exhibited, se
     table, (start, end) = composed.tables[2], setting.plan.window
     window = range(start, end + 1)
     assert table.headings == [str(e) for e in window]
-    assert ": \N{MINUS SIGN}3 |" in table.markdown().decode()
+    assert ": \N{MINUS SIGN}3 |" in table.markdown()
     shown = cells(table, 0)
     treated = first[np.isfinite(first)]
     seen = [int(np.isin(treated + e, periods).sum()) for e in window]

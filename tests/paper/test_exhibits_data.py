@@ -383,7 +383,7 @@ def test_of_a_panel_of_one_s_own_nothing_is_said_that_is_true_of_those_that_ship
     event = replace(simulated.plan.events[0], short="First MRI (contrast)", question={"lag": 1})
     setting = replace(simulated, panel=own, plan=replace(simulated.plan, events=(event,), strata="tier"))
     made = [make(setting) for make in (timing.timing, sampling.sample, balancing.balance)]
-    said = [table.latex().decode() for shown in made for table in shown.tables]
+    said = [table.latex() for shown in made for table in shown.tables]
     said += [figure.caption for shown in made for figure in shown.figures]
     said += [sentence for shown in made for sentence in shown.sentences]
     words = r"[Mm]achine|Awards|Instrumentation|venue|[Pp]aper|Coverage|affiliation|compute|\byear"

@@ -434,14 +434,14 @@ def test_each_table_and_figure_can_be_downloaded_as_it_is(content, shown) -> Non
     expected = {}
     for _, exhibited in shown:
         for made in exhibited.tables:
-            expected |= {f"{made.name}.tex": made.latex(), f"{made.name}.csv": made.csv()}
+            expected |= {f"{made.name}.tex": made.latex().encode(), f"{made.name}.csv": made.csv().encode()}
         for drawn in exhibited.figures:
             expected |= {f"{drawn.name}.pdf": drawn.pdf, f"{drawn.name}.png": drawn.png}
     assert given == expected
 
 
 def test_a_table_as_csv_has_its_panels_labels_and_numbers() -> None:
-    rows = list(csv.reader(table("small", 2, "A small table").csv().decode().splitlines()))
+    rows = list(csv.reader(table("small", 2, "A small table").csv().splitlines()))
     assert rows[0] == ["panel", "", "span: Outcome 0", "heading"]
     assert rows[1][:3] == ["Panel A. Shares", "A design", "0.000"]
     assert rows[2][:3] == ["Panel A. Shares", "", "(0.500)"]

@@ -147,7 +147,7 @@ def poor(tmp_path_factory) -> Path:
     (source / "figures").mkdir()
     lines = [Line("A label", [Number(1.5)] * 40), Line("", [error(0.5)] * 40)]
     wide = Table("wide", "A wide table", ["y"] * 40, [Block("", lines)], [])
-    (source / "tables/wide.tex").write_bytes(wide.latex())
+    (source / "tables/wide.tex").write_text(wide.latex())
     shutil.copy(ROOT / "paper/figures/raw_means.pdf", source / "figures")
     shutil.copy(ROOT / "paper/preamble.tex", source)
     (source / "numbers.tex").write_text("")

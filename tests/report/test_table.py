@@ -84,7 +84,7 @@ class Cells(HTMLParser):
 
 def test_html_is_well_formed_and_holds_every_label_literally():
     parser = Cells()
-    parser.feed(TABLE.html().decode())
+    parser.feed(TABLE.html())
     assert parser.open == []
     assert parser.text.count(AWKWARD) == 6
     assert [len(row) for row in parser.rows] == [
@@ -100,7 +100,7 @@ def test_html_is_well_formed_and_holds_every_label_literally():
 
 
 def test_every_row_of_the_markdown_table_has_as_many_cells():
-    rows = [line for line in TABLE.markdown().decode().splitlines() if line.startswith("|")]
+    rows = [line for line in TABLE.markdown().splitlines() if line.startswith("|")]
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
     assert "Both: Effect of something long" in rows[0]
     assert rows[1] == "|---|---:|---:|---|"
@@ -114,7 +114,7 @@ def test_a_half_is_rounded_as_it_is_meant_and_not_as_it_was_added_up():
 def test_numbers_are_never_minus_zero_or_nan():
     assert Number(-0.0001).text == "0.000"
     assert Number(math.nan).text == error(math.nan).text == ""
-    assert "nan" not in TABLE.latex().decode() + TABLE.html().decode() + TABLE.markdown().decode()
+    assert "nan" not in TABLE.latex() + TABLE.html() + TABLE.markdown()
 
 
 def test_the_same_table_is_the_same_bytes():
@@ -132,7 +132,7 @@ def test_a_line_with_too_few_cells_or_spans_that_do_not_cover_are_refused():
 
 
 def test_decimals_are_aligned_with_room_for_sign_and_parentheses():
-    text = TABLE.latex().decode()
+    text = TABLE.latex()
     assert re.findall(r"S\[table-format=([^]]+)\]", text) == ["{{(}-1.3{)}}", "2.3"]
     assert "{(}0.500{)}" in text
 
@@ -156,20 +156,20 @@ def table_of(label="a", heading="y", spans=(), lines=(), notes=(), **more):
     ],
 )
 def test_a_heading_breaks_between_words_then_in_names_and_at_last_anywhere(text, typed):
-    assert f"{{{typed}}}" in table_of(heading=text).latex().decode()
+    assert f"{{{typed}}}" in table_of(heading=text).latex()
 
 
 def test_titles_over_columns_fold_to_their_columns():
-    text = table_of(spans=[("Teams with industry and with others", 2)]).latex().decode()
+    text = table_of(spans=[("Teams with industry and with others", 2)]).latex()
     assert r"\multicolumn{2}{c}{\makecell[b]{Teams with industry and with \\ others}}" in text
-    text = table_of(spans=[("Teams with industry", 2)]).latex().decode()
+    text = table_of(spans=[("Teams with industry", 2)]).latex()
     assert r"\multicolumn{2}{c}{Teams with industry}" in text
     assert len("Teams with industry") <= 2 * HEADING
 
 
 def test_a_table_without_notes_ends_with_its_lines():
-    assert table_of().latex().decode().endswith("\\end{tabular}\n\\end{adjustbox}\n\\end{table}\n")
-    assert "minipage" in table_of(notes=["A note."]).latex().decode()
+    assert table_of().latex().endswith("\\end{tabular}\n\\end{adjustbox}\n\\end{table}\n")
+    assert "minipage" in table_of(notes=["A note."]).latex()
 
 
 def tall(notes=(), rows=60, first=40):
@@ -180,40 +180,40 @@ def tall(notes=(), rows=60, first=40):
 
 def test_a_table_of_more_lines_or_notes_than_a_page_holds_goes_over_several():
     assert tall().is_long
-    assert r"\begin{longtable}{lS[" in tall().latex().decode()
+    assert r"\begin{longtable}{lS[" in tall().latex()
     short = table_of()
     assert not short.is_long
-    assert r"\begin{adjustbox}{max width=\linewidth}" in short.latex().decode()
+    assert r"\begin{adjustbox}{max width=\linewidth}" in short.latex()
     assert replace(short, notes=["A note of some words. " * 30] * PAGE_LINES).is_long
 
 
 def test_labels_and_words_of_a_long_table_fold_where_its_columns_may_be_wider_than_a_page():
     lines = [Line("A label of some words and more", [*line.cells] * 6) for line in tall().lines]
     wide = replace(tall(), headings=["y"] * 6, blocks=[Block("", lines)])
-    assert rf"\begin{{xltabular}}{{\linewidth}}{{{PROSE}S[" in wide.latex().decode()
+    assert rf"\begin{{xltabular}}{{\linewidth}}{{{PROSE}S[" in wide.latex()
     words = [line._replace(cells=["Words that need a line", *line.cells[1:]]) for line in lines]
-    columns = replace(wide, blocks=[Block("", words)]).latex().decode()
+    columns = replace(wide, blocks=[Block("", words)]).latex()
     assert f"X{PROSE}S[" in columns
 
 
 def row_ends(table):
     """Say of each line of the table's panels whether the next stands on its page."""
-    body = table.latex().decode().partition("endhead")[2]
+    body = table.latex().partition("endhead")[2]
     return [end == "*" for end in re.findall(r"^(?!\\multicolumn).*\\\\(\*?)$", body, re.M)]
 
 
 def test_a_long_table_breaks_neither_after_a_title_nor_before_a_standard_error():
-    assert r"{l}{\emph{Panel A. First}} \\*" in tall().latex().decode()
+    assert r"{l}{\emph{Panel A. First}} \\*" in tall().latex()
     panel = [True, True, True, *[False, True] * 38, False]
     assert row_ends(tall()) == [*panel, *panel[:3], *panel[-37:]]
-    assert r"\\*" not in table_of().latex().decode()
+    assert r"\\*" not in table_of().latex()
 
 
 def test_a_long_table_has_its_number_on_each_page():
-    first, others = tall().latex().decode().split(r"\endfirsthead")
+    first, others = tall().latex().split(r"\endfirsthead")
     assert r"\caption{A table}" in first
     assert r"\multicolumn{2}{c}{\small\tablename~\thetable, continued}" in others.partition(r"\endhead")[0]
-    assert "continued" not in table_of().latex().decode()
+    assert "continued" not in table_of().latex()
 
 
 def test_the_rest_of_a_label_stands_on_the_page_of_its_estimate_and_two_rows_stand_below_a_head():
@@ -229,7 +229,7 @@ def test_the_rest_of_a_label_stands_on_the_page_of_its_estimate_and_two_rows_sta
 @needs_tex
 @pytest.mark.parametrize("least", [26, 32, 38])
 def test_no_head_of_a_long_table_below_some_lines_stands_at_the_end_of_a_page(tmp_path, least):
-    table = rb"\setlength{\parindent}{0pt}%b" + tall(rows=30, first=10).latex()
+    table = rb"\setlength{\parindent}{0pt}%b" + tall(rows=30, first=10).latex().encode()
     below = {str(lines): table.replace(b"%b", b"A line.\n\n" * lines) for lines in range(least, least + 6)}
     for lines, pages in pages_of_parts(tmp_path, logs_of_parts(tmp_path, below)).items():
         assert "".join(pages).count("A line.") == int(lines)
@@ -252,7 +252,7 @@ def test_no_head_of_a_long_table_below_some_lines_stands_at_the_end_of_a_page(tm
     ],
 )
 def test_words_are_broken_by_tex_and_names_where_they_are_joined(text, typed):
-    assert f"\\caption{{{typed}}}" in replace(table_of(), caption=text).latex().decode()
+    assert f"\\caption{{{typed}}}" in replace(table_of(), caption=text).latex()
 
 
 @pytest.mark.parametrize(
@@ -267,17 +267,17 @@ def test_words_are_broken_by_tex_and_names_where_they_are_joined(text, typed):
 )
 def test_minus_and_ranges_are_printed_alike_in_every_format_that_is_printed(text, printed):
     table = Table("x", text, [text], [Block(text, [Line(text, [text])])], [text], [(text, 1)])
-    unescaped = re.sub(r"\\(makecell\[..?\])?", "", table.latex().decode())
-    for made in (table.html().decode(), table.markdown().decode().replace("\\", "")):
+    unescaped = re.sub(r"\\(makecell\[..?\])?", "", table.latex())
+    for made in (table.html(), table.markdown().replace("\\", "")):
         assert made.count(printed) == 7
     assert table._printed.caption == table._printed.rows[1][1] == printed
     assert printed in re.sub(r"{([][]|)}", r"\1", unescaped.replace("ensuremath{-}", "−"))
-    assert text in table.csv().decode()
+    assert text in table.csv()
 
 
 def test_numbers_of_five_digits_stand_without_a_mark():
-    assert "group-digits=none" in table_of(lines=[Line("a", [Number(11086, 0)])]).latex().decode()
-    assert "group-digits" not in table_of(lines=[Line("a", [Number(1360, 0)])]).latex().decode()
+    assert "group-digits=none" in table_of(lines=[Line("a", [Number(11086, 0)])]).latex()
+    assert "group-digits" not in table_of(lines=[Line("a", [Number(1360, 0)])]).latex()
 
 
 def highest(panels, notes):
@@ -331,8 +331,8 @@ def test_a_number_has_the_decimals_that_it_is(value, digits, text):
 def test_an_interval_without_an_end_compiles(tmp_path):
     numbers = [Number(-math.inf, stars="*"), error(math.inf), Number(-1.5)]
     table = Table("ends", "Ends", ["a"], [Block("", [Line("x", [number]) for number in numbers])], [])
-    assert_compiles_alone(tmp_path, table.latex())
-    assert [row.split(",")[2] for row in table.csv().decode().splitlines()[1:]] == [
+    assert_compiles_alone(tmp_path, table.latex().encode())
+    assert [row.split(",")[2] for row in table.csv().splitlines()[1:]] == [
         "-inf*",
         "(inf)",
         "-1.500",
@@ -342,16 +342,16 @@ def test_an_interval_without_an_end_compiles(tmp_path):
 def test_a_label_is_one_line_in_markdown():
     assert latex.pipe("two\nlines\n\n|here") == r"two lines \|here"
     assert latex.pipe("$x$ ~~no~~") == r"\$x\$ \~\~no\~\~"  # no mathematics and not struck out
-    lines = replace(TABLE, headings=["a\nb", "c\r\n\r\nd", "e"]).markdown().decode().splitlines()
+    lines = replace(TABLE, headings=["a\nb", "c\r\n\r\nd", "e"]).markdown().splitlines()
     assert lines[2] == "| | Both: a b | Both: c d | e |"
 
 
 def test_letters_that_pdflatex_lacks_are_told_at_the_head_and_only_they():
     for name, told in ((CYRILLIC, True), ("\u8ad6\u6587", True), ("\u03b2 \u2265 \u00e9 \u2212", False)):
-        text = replace(TABLE, headings=[name, "b", "c"]).latex().decode()
+        text = replace(TABLE, headings=[name, "b", "c"]).latex()
         assert ("XeLaTeX" in text.splitlines()[0]) is told
         assert "\u2212" not in text
-    assert "XeLaTeX" not in TABLE.latex().decode()
+    assert "XeLaTeX" not in TABLE.latex()
 
 
 SIGNS = (
@@ -373,7 +373,7 @@ def of_every_sign():
 @needs_unicode_engine
 def test_other_letters_compile_with_a_font_that_has_them(tmp_path):
     named = replace(TABLE, headings=[CYRILLIC, f"{CYRILLIC} \u2265 \u03b2", "c"], caption=CYRILLIC)
-    assert_compiles_with_any_letter(tmp_path, named.latex())
+    assert_compiles_with_any_letter(tmp_path, named.latex().encode())
 
 
 def of_long_names():
@@ -399,7 +399,7 @@ def of_many_columns():
 
 def test_a_long_table_wider_than_a_page_is_several_with_some_of_the_columns_each():
     made = of_many_columns()
-    text = made.latex().decode()
+    text = made.latex()
     assert re.findall(r"\\label{(.*?)}", text) == ["tab:x-1", "tab:x-2"]
     assert re.findall(r"\\caption{(.*?)}", text) == [
         "A table (columns 1 to 7 of 8)",
@@ -415,13 +415,13 @@ def test_parts_of_a_long_table_come_in_order_though_one_of_them_fits_a_page():
     made = of_many_columns()
     few = replace(made, blocks=[Block("", [*made.lines[:40], *[last] * 4])])
     assert few.is_long
-    assert r"\begin{table}" not in few.latex().decode()
+    assert r"\begin{table}" not in few.latex()
 
 
 def test_words_among_numbers_are_on_lines_that_are_no_wider_than_a_few_columns():
     names = ", ".join(f"covariate_number_{k}" for k in range(6))
     table = table_of(lines=[Line("Effect", [Number(1.0)]), Line("Covariates", [names])])
-    (cell,) = re.findall(r"& {\\makecell\[t\]{(.*)}} ", table.latex().decode())
+    (cell,) = re.findall(r"& {\\makecell\[t\]{(.*)}} ", table.latex())
     lines = cell.replace(r"\_", "_").split(r" \\ ")
     assert max(map(len, lines)) <= AMONG
     assert " ".join(lines) == names
@@ -448,7 +448,7 @@ ALONE = {
 def alone(tmp_path_factory):
     """Where these tables are compiled with no packages but those that tables need, and what is said of each."""
     folder = tmp_path_factory.mktemp("alone")
-    return folder, logs_of_parts(folder, {name: made().latex() for name, made in ALONE.items()})
+    return folder, logs_of_parts(folder, {name: made().latex().encode() for name, made in ALONE.items()})
 
 
 @needs_tex
@@ -465,7 +465,7 @@ def test_numbers_are_those_of_the_table_whatever_a_document_sets_for_its_own(tmp
     table = table_of(
         lines=[Line("a", [Number(0.285)]), Line("", [error(0.044)]), Line("n", [Number(900, 0)])]
     )
-    logs = logs_of_parts(tmp_path, {"own": of_document + table.latex()})
+    logs = logs_of_parts(tmp_path, {"own": of_document + table.latex().encode()})
     (page,) = filter(str.strip, pages_of_parts(tmp_path, logs)["own"])
     assert [*map("".join, re.findall(r"(0\.\d+)|(9[\d.]+)", page))] == ["0.285", "0.044", "900"]
 
@@ -508,7 +508,7 @@ STARRED = Table(
 
 
 def test_text_is_aligned_at_decimals_with_stars_and_parentheses_behind_them():
-    assert STARRED.text().decode() == str(STARRED)
+    assert STARRED.text() == str(STARRED)
     lines = str(STARRED).splitlines()
     assert lines[0] == "Starred"
     assert lines[-1] == "Notes. *** p < 0.01."
@@ -528,25 +528,25 @@ def test_text_of_wide_letters_is_aligned_and_a_title_over_columns_has_room():
 
 
 def test_csv_is_read_back_with_every_label_and_number():
-    rows = list(csv.reader(io.StringIO(STARRED.csv().decode())))
+    rows = list(csv.reader(io.StringIO(STARRED.csv())))
     assert rows[0] == ["panel", "", "y", "z"]
     assert rows[1] == ["Panel A. Effects", "a", "-1.500***", "2.000"]
     assert rows[2] == ["Panel A. Effects", "", "(0.500)", "(1.000)"]
-    awkward = list(csv.reader(io.StringIO(TABLE.csv().decode())))
+    awkward = list(csv.reader(io.StringIO(TABLE.csv())))
     assert {len(row) for row in awkward} == {5}
     assert awkward[1][1] == awkward[1][4] == AWKWARD
 
 
 @pytest.mark.parametrize("label", ["=1+1", "@SUM(A1)", "+1", "-cmd"])
 def test_no_label_is_a_formula_in_a_spreadsheet(label):
-    assert list(csv.reader(io.StringIO(table_of(label).csv().decode())))[1][1] == f"'{label}"
+    assert list(csv.reader(io.StringIO(table_of(label).csv())))[1][1] == f"'{label}"
 
 
 def test_stars_stand_behind_their_number_in_every_format():
-    assert "-1.500{***}" in STARRED.latex().decode()
-    assert "table-format={{(}-4.3{***}}]" in STARRED.latex().decode()
-    assert '1.500<span class="stars">***</span></td>' in STARRED.html().decode()
-    assert r"1.500\*\*\* |" in STARRED.markdown().decode()
+    assert "-1.500{***}" in STARRED.latex()
+    assert "table-format={{(}-4.3{***}}]" in STARRED.latex()
+    assert '1.500<span class="stars">***</span></td>' in STARRED.html()
+    assert r"1.500\*\*\* |" in STARRED.markdown()
 
 
 def test_a_word_file_has_the_rows_the_caption_and_the_notes(tmp_path):

@@ -139,7 +139,39 @@ def test_a_comparison_has_a_line_a_design_and_prints_its_tests(shown):
     size, low, high = ASKED.effect_scale.texts(average.estimate, average.conf_low, average.conf_high)
     assert lines[1] == f"  twfe: {size} (95% CI {low} to {high})"
     assert compared.refusals["y", "poisson_twfe"][:40] in " ".join(repr(compared).split())
-    assert "Standard errors in parentheses" in str(compared)
+    text = str(compared)
+    assert "jackknife standard errors by state" in text
+    assert "Test that designs agree: sup-t" in text
+    assert len(text.splitlines()) <= 25
+
+
+@pytest.mark.parametrize(
+    "design", ["callaway_santanna", "twfe", "event_study", "imputation", "synthetic_did"]
+)
+def test_a_headline_is_printed_in_eight_lines_that_say_what_it_rests_on(design: str) -> None:
+    panel = simulated.panel(n=60, gaps=0.0)
+    first = panel.first_treated["event"].copy()
+    first[[0, 1]] = 5.0, 8.0  # cohorts of one
+    fit = estimate(replace(panel, first_treated={"event": first}), Question("y", "event"), design)
+    text = str(fit.headline)
+    assert len(text.splitlines()) <= 8
+    row = fit.headline.tidy().iloc[0]
+    if np.isfinite(row.df):
+        assert f"t = {row.statistic:.2f} on {row.df:.1f} df" in text
+    assert fit.glance()["df"].item() == pytest.approx(row.df)
+    treated, compared = (int(fit.glance()[f"{side}_clusters"].item()) for side in ("treated", "comparison"))
+    assert f"{treated} treated and {compared} comparison clusters" in text
+
+
+def test_few_degrees_of_freedom_are_said_in_one_sentence_with_what_to_do() -> None:
+    panel = simulated.panel(n=60)
+    y, first = panel.outcomes["y"].copy(), np.full(60, np.nan)
+    first[:12] = 5.0
+    y[0, 4:] += 100.0  # one of twelve treated units has nearly all of the variance
+    fit = estimate(replace(panel, outcomes={"y": y}, first_treated={"event": first}), Question("y", "event"))
+    assert fit.headline.degrees_of_freedom[0] < 4
+    (note,) = [note for note in fit.notes if "degrees of freedom" in note]
+    assert all(word in note for word in ("study.randomization", "log1p", "proportional", "study.few_treated"))
 
 
 def test_html_shows_the_numbers_and_escapes_what_users_name(shown):

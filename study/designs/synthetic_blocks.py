@@ -53,6 +53,11 @@ class Block:
         return replace(self, treated=treated, comparison=comparison)
 
     @property
+    def n_left_out(self) -> int:
+        """How many units can be left out: all, or the comparison units where one unit is treated."""
+        return len(self.comparison) + (len(self.treated) if len(self.treated) > 1 else 0)
+
+    @property
     def n_cells(self) -> int:
         """Treated units times periods from treatment on."""
         return len(self.treated) * self.after.shape[1]
@@ -129,9 +134,9 @@ def estimate_blocks(
     """Return the effects of all blocks as ATT(g,t) from the first lead on, with pseudo-values as influence.
 
     The influence of unit i is n - 1 times the mean of the effects without one of the block's units less the effect
-    without unit i, so that "CR1" is the jackknife's variance; "jackknife" takes n times that difference. Where a
-    cohort has one unit, or the effects without some unit are not defined, no term has an influence and a note says
-    so, unless there are replicates, shape (K, R).
+    without unit i, so that "CR1" is the jackknife's variance; "jackknife" takes n times that difference. The unit of a
+    cohort of one has none, so that its effects take the pooled variance. Where the effects without some comparison unit
+    are not defined, no term has an influence and a note says so, unless there are replicates, shape (K, R).
     """
     n, fitted, start = sample.n_units, [fit(block) for block in parts], [b.start(leads) for b in parts]
     after = [sample.periods[first:] for first in start]
@@ -144,15 +149,12 @@ def estimate_blocks(
     sizes = np.array([[len(np.unique(side)) for side in of_block] for of_block in sides])
     clusters = np.repeat(sizes.T, length, axis=1)
     influences = [Influence.none(n, len(effect))] * 4
-    single = [sample.period_name(block.cohort) for block in parts if len(block.treated) == 1]
     lost = [
         sample.period_name(b.cohort)
         for b, result in zip(parts, fitted, strict=True)
-        if np.isnan(result.without).any()
+        if np.isnan(result.without[: b.n_left_out]).any()
     ]
-    why = f"cohort {', '.join(single)} of one unit" if single else ""
-    if lost and not single:
-        why = f"one comparison unit has all the weight for cohort {lost[0]}"
+    why = f"one comparison unit has all the weight for cohort {lost[0]}" if lost else ""
     if why:
         test = f'study.randomization(sample, "{design}", statistic="estimate") tests the sharp null exactly'
         notes = notes if replicates is not None else [*notes, f"no standard error: {why}; {test}"]
@@ -259,7 +261,8 @@ def means_without_each(values: FloatArray) -> FloatArray:
 def _pseudo_values(sample: Sample, parts: Sequence[Block], without: Sequence[FloatArray]) -> Influence:
     """Return the influence of each unit from the effects without it."""
     n, columns = sample.n_units, []
-    for block, left in zip(parts, without, strict=True):
+    for block, every in zip(parts, without, strict=True):
+        left = every[: block.n_left_out]
         columns.append(np.zeros((n, left.shape[1])))
-        columns[-1][block.rows] = (n - 1) * (left.mean(axis=0) - left)
+        columns[-1][block.rows[: block.n_left_out]] = (n - 1) * (left.mean(axis=0) - left)
     return Influence.of(np.hstack(columns))

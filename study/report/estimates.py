@@ -305,21 +305,24 @@ def design_title(fit: Estimate) -> str:
     return known.title if known else fit.design
 
 
-def _in_words(average: Estimate, level: float) -> str:
-    """Write an estimate of one term with its standard error, interval, t statistic and p-value."""
+def _in_words(average: Estimate, level: float, *, full: bool = False) -> str:
+    """Write an estimate of one term with its interval and p-value, in full also with its standard error and t."""
     effect, scale = Effect.of("", average, level), average.sample.question.effect_scale
     if not effect.exists:
         return "no estimate, because a mean to divide by is not positive"
     slope = average.estimand is Estimand.GROUP_TIME_ACRT
     per_dose = f" per unit of {average.sample.question.dose}" if slope else ""
-    numbers = effect.estimate, effect.std_error, effect.conf_low, effect.conf_high
-    size, error, low, high = scale.texts(*numbers)
+    size, low, high = scale.texts(effect.estimate, effect.conf_low, effect.conf_high)
+    error = scale.texts(effect.std_error)[0]
     size += f" {scale.unit}{per_dose}"
     if math.isnan(effect.std_error):
         return f"{size}, no standard error"
+    interval, p_value = f"{100 * level:g}% CI {low} to {high}", p_is(effect.p_value)
+    if not full:
+        return f"{size} ({interval}), {p_value}"
     statistic = f"{effect.estimate / effect.std_error:.2f}"
     t = f"z = {statistic}" if math.isinf(effect.degrees) else f"t = {statistic} on {effect.degrees:.1f} df"
-    return f"{size}, std. error {error}, {100 * level:g}% CI {low} to {high}, {t}, {p_is(effect.p_value)}"
+    return f"{size}, std. error {error}, {interval}, {t}, {p_value}"
 
 
 def headline_summary(fit: Estimate, level: float) -> Text:
@@ -340,7 +343,7 @@ def headline_summary(fit: Estimate, level: float) -> Text:
     )
     about = [
         f"{fit.estimand}, {fit.terms[0]}, scale {question.scale}{_conditions(question)}",
-        _in_words(fit, level),
+        _in_words(fit, level, full=True),
         f"{units}; {counted(fit.n_obs, 'observation')}; {_errors(fit)}",
         *found,
         *notes,

@@ -512,14 +512,14 @@ class Estimate(Terms, Presented):
         Returns
         -------
         Estimate
-            The same terms, whose averages are of these cohorts.
+            The same terms, whose averages by event time are of these cohorts; "event_average" is the headline.
 
         Raises
         ------
         QuestionError
             If the question cannot have this balance.
         """
-        question = self.sample.question.replace(balance=balance)
+        question = self.sample.question.replace(balance=balance, average="event_average")
         return replace(self, sample=replace(self.sample, question=question))
 
     @cached_property

@@ -28,7 +28,15 @@ from study.core import (
     shown,
 )
 from study.designs import all_designs
-from study.estimates import NUMBERS, Effect, Estimand, Estimate, VcovWord, smallest_effect
+from study.estimates import (
+    NUMBERS,
+    Effect,
+    Estimand,
+    Estimate,
+    VcovWord,
+    few_clusters_warning,
+    smallest_effect,
+)
 from study.inference import Comparison, agreement_of, answered
 from study.panel import Panel, Question, Sample
 from study.report.columns import COLUMNS, POWER_OF, STANDARD_ERRORS, UNCLUSTERED
@@ -475,9 +483,23 @@ def comparison_summary(comparison: Comparison, level: float) -> Text:
         sample = max((fit.sample for fit in fits), key=lambda sample: sample.n_units)
         units = f"{counted(sample.n_units, 'unit')} of {sample.panel.name}, {sample.n_treated} treated"
         lines.append(f"{units}{_in_cohorts(sample)}; {listed(errors)} standard errors by {by}.")
-    notes = [*comparison.notes, *comparison.refused]
+    notes = [*_warned(comparison), *comparison.notes, *comparison.refused]
     lines += [f"{note.removesuffix('.')}." for note in notes]
     return Text("\n".join(lines))
+
+
+def _warned(comparison: Comparison) -> list[str]:
+    """Return the first warning that few clusters carry a variance, and which other averages have one."""
+    several = len(comparison.outcomes) > 1
+    warned = {
+        f"{label} on {outcome}" if several else label: text
+        for (outcome, label), fit in comparison.estimates.items()
+        if (text := few_clusters_warning(fit))
+    }
+    if not warned:
+        return []
+    _, *others = warned
+    return [next(iter(warned.values())), *([f"A like warning holds for {listed(others)}"] if others else [])]
 
 
 def _averages(rows: pd.DataFrame, comparison: Comparison) -> list[str]:

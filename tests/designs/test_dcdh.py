@@ -158,7 +158,7 @@ def test_the_average_is_per_unit_of_treatment_and_normalized_effects_have_no_uni
     ours, theirs = (estimate(p, ASKED, "dcdh", normalized=True) for p in (whole, hours))
     np.testing.assert_allclose(ours.effect, 60 * theirs.effect, rtol=1e-12)
     np.testing.assert_allclose(ours.std_error, 60 * theirs.std_error, rtol=1e-9)
-    assert ours.headline.terms == ("event_average",)
+    assert ours.aggregate("event_average").terms == ("event_average",)
     total = estimate(whole, ASKED.replace(average="treated_average"), "dcdh").headline
     assert total.terms == ("treated_average",)
     assert total.effect[0] == pytest.approx(1.0, abs=4 * total.std_error[0])
@@ -391,7 +391,8 @@ def test_randomization_permutes_its_paths() -> None:
 
 def drawn(rng: np.random.Generator, switch: int) -> Estimate:
     whole = panel(n=60, seed=int(rng.integers(2**31)), switch=switch)
-    return estimate(whole, ASKED.replace(horizon=2, average="treated_average"), "dcdh", placebos=0)
+    asked = ASKED.replace(horizon=2, average="event_average")
+    return estimate(whole, asked, "dcdh", placebos=0).aggregate("treated_average")
 
 
 @pytest.mark.search

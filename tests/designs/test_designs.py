@@ -475,7 +475,7 @@ UNSUITABLE: dict[str, tuple[Callable[[Panel], Panel], Question, str]] = {
     "proportional": (lambda p: p, ASKED.replace(scale="proportional"), 'scale="proportional"'),
     "group": (lambda p: p, ASKED.replace(group="size>1.25"), "a third difference (group)"),
     "instrument": (lambda p: p, ASKED.replace(instrument="moving"), "an instrument"),
-    "balance": (lambda p: p, ASKED.replace(balance=1), "a balance of cohorts"),
+    "balance": (lambda p: p, ASKED.replace(average="event_average", balance=1), "a balance of cohorts"),
 }
 ONCE = {"learner": "linear", "folds": 2, "repetitions": 1}
 CHEAPLY: dict[str, dict[str, Any]] = {

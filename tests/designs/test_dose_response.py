@@ -325,7 +325,7 @@ REFUSED: tuple[tuple[Panel, dict[str, Any], dict[str, Any], str], ...] = (
         replace(dosed(), first_treated={"event": np.tile([4.0, 5.0], 50)}),
         {"anticipation": 2},
         {},
-        'so "event_average" cannot be formed',
+        'so "treated_average" cannot be formed',
     ),
 )
 

@@ -161,8 +161,18 @@ def test_tables_have_the_columns_that_users_expect(fit: Estimate) -> None:
     event = fit.aggregate("event")
     table = event.tidy()
     of = ["term", "event_time", "cohort", "period", "outcome", "design"]
-    assert list(table) == [*of, "estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
+    assert list(table) == [
+        *of,
+        "estimate",
+        "std_error",
+        "statistic",
+        "df",
+        "p_value",
+        "conf_low",
+        "conf_high",
+    ]
     row = table.iloc[-1]
+    assert row["df"] == event.degrees_of_freedom[-1]
     assert row["statistic"] == pytest.approx(row["estimate"] / row["std_error"])
     critical = stats.t.ppf(0.975, event.degrees_of_freedom[-1])
     assert row["conf_high"] - row["conf_low"] == pytest.approx(2 * critical * row["std_error"])

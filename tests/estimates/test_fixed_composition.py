@@ -14,7 +14,7 @@ from study.designs import Supports, find_design
 from study.inference import agreement_of
 from study.inference.leave_out import leave_one_cluster_out
 
-BALANCED = Question("y", "event", balance=2, min_cohort_size=1)
+BALANCED = Question("y", "event", average="event_average", balance=2, min_cohort_size=1)
 
 
 def drawn(seed: int = 3, gaps: float = 0.0, n: int = 120) -> Panel:
@@ -53,7 +53,7 @@ def test_estimate_and_error_are_those_of_a_plain_version(
     balance: int, anticipation: int, gaps: float
 ) -> None:
     panel = drawn(seed=balance, gaps=gaps)
-    question = BALANCED.replace(balance=balance, anticipation=anticipation)
+    question = BALANCED.replace(average="event_average", balance=balance, anticipation=anticipation)
     fit = answer(panel, question).headline
     ones = np.ones(panel.n_units)
     kept = ~(panel.first_treated["event"] - anticipation <= panel.periods[0])
@@ -130,7 +130,10 @@ def test_a_cohort_without_an_effect_at_one_of_the_event_times_is_out_of_all() ->
             {"average": "event_average", "horizon": 3},
             "horizon is 3, but with balance=2 effects end at event time 2",
         ),
-        ({"balance": 7}, "balance is 7, but no cohort of simulated is seen later than event time"),
+        (
+            {"average": "event_average", "balance": 7},
+            "balance is 7, but no cohort of simulated is seen later than event time",
+        ),
         ({"event": "path"}, "path is not absorbing, so it has no cohorts to balance"),
     ],
 )

@@ -524,7 +524,11 @@ def test_units_without_influence_do_not_count_in_a_joint_test() -> None:
     assert last.degrees_of_freedom[0] < 16
 
 
-@pytest.mark.parametrize("asked", [{}, {"cluster": "state"}, {"balance": 2}, {"weights": "size"}], ids=str)
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"cluster": "state"}, {"average": "event_average", "balance": 2}, {"weights": "size"}],
+    ids=str,
+)
 @pytest.mark.parametrize("design", ["callaway_santanna", "sun_abraham"])
 def test_joint_tests_of_an_estimate_count_clusters_as_its_intervals_do(design: str, asked: Any) -> None:
     drawn = simulated.panel(n=24, seed=2)

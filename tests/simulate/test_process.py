@@ -42,7 +42,7 @@ def exact(made: Process, design: str, **options: Any) -> None:
         *[{"average": name} for name in AVERAGES],
         *[{"average": name, "weights": "weight", "scale": "proportional"} for name in AVERAGES],
         {"average": "event_average", "horizon": 2},
-        {"balance": 3},
+        {"average": "event_average", "balance": 3},
         {"balance": 3, "average": "event_average", "horizon": 1},
         {"anticipation": 1, "average": "event_average", "horizon": 2},
         {"comparison": "never_treated", "base": "varying"},
@@ -97,8 +97,9 @@ def test_truth_is_nan_where_no_event_is_seen() -> None:
     assert np.isnan(truth(draw, made.sample)).all()
 
 
-@pytest.mark.parametrize("average", ["event_average", "treated_average"])
-@pytest.mark.parametrize("horizon", [None, 2])
+@pytest.mark.parametrize(
+    ("horizon", "average"), [(None, "event_average"), (2, "event_average"), (None, "treated_average")]
+)
 @pytest.mark.parametrize("event", ["switch", "amount"])
 @pytest.mark.parametrize("gaps", [0.0, 0.2])
 def test_truth_of_a_path_is_what_dcdh_finds(

@@ -168,7 +168,6 @@ def test_what_refuses_a_panel_is_counted_with_its_reason_and_what_refuses_the_qu
 @pytest.mark.parametrize(
     ("design", "options", "average", "horizon", "ends"),
     [
-        ("dcdh", {}, "treated_average", 2, 2),
         ("dcdh", {}, "treated_average", None, None),
         ("dcdh", {}, "event_average", 2, None),
         ("stacked", {"before": 1}, "event_average", None, 3),
@@ -189,7 +188,7 @@ def test_a_design_that_ends_early_is_not_held_to_an_average_that_does_not(
 
 
 def test_a_design_that_ends_where_the_question_s_balance_does_is_held_to_it():
-    asked = process(question=QUESTION.replace(balance=1, horizon=None))
+    asked = process(question=QUESTION.replace(average="event_average", balance=1, horizon=None))
     made = run({"some": asked}, (Entrant("short", "stacked", {"before": 1, "after": 1}),), repetitions=2)[
         "some"
     ]

@@ -42,7 +42,8 @@ def synthdid(panel: str, run: dict[str, Any]) -> Comparison:
     theirs = {**reported, "se": reported["se_jackknife"]}
     if run["id"] in METHODS:
         made = answered(panel, METHODS[run["id"]], "frank_wolfe")
-        ours = (made.effect[0], made.std_error[0])
+        # synthdid has no jackknife with one treated unit, where ours is pooled with comparison units.
+        ours = (made.effect[0], np.nan if theirs["se"] is None else made.std_error[0])
     else:
         sample = ASKED.sample(block(panel))
         made = estimate(block(panel), ASKED, "imputation", leads=0).aggregate("treated_average")

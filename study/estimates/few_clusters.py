@@ -107,6 +107,8 @@ def few_clusters_warning(fit: Estimate) -> str | None:
 def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
     """Say that few clusters are on a side of the headline, or that it therefore has no standard error."""
     treated, compared = (int(number) for number in headline.leave_out.clusters[:, 0])
+    if fit.sample.n_clusters() == 2 and headline.sides.both:  # sums over all of a side are zero
+        treated, compared = max(treated, 1), max(compared, 1)
     instrument = fit.sample.question.instrument
     who = f"treated and {counted(compared, 'comparison cluster')}"
     if instrument is not None and fit.contrast.group is not None:
@@ -124,10 +126,9 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
             what = f"{fit.design}: {effects} in {headline.terms[0]} rest on {side}"
         if instrument is not None:
             return f"{what}, so it has no standard error."
-        return (
-            f"{what}, so it has no standard error; use study.randomization over event dates, or average over fewer "
-            "event times by a smaller horizon."
-        )
+        fewer = ", or average over fewer event times by a smaller horizon"
+        fewer = fewer if headline.terms[0] == "event_average" else ""
+        return f"{what}, so it has no standard error; use study.randomization over event dates{fewer}."
     sides = headline.sides
     fewest = min(treated, compared) if sides.both else max(treated, compared)
     if fewest >= FEW_ON_A_SIDE or (fit.sample.first_treated is None and not sides.both):

@@ -348,9 +348,10 @@ class RegressionTerm(NamedTuple):
 
     @property
     def shares_given(self) -> bool:
-        """Whether it is an average over cohorts, whose shares are estimated but taken as given here."""
+        """Whether it is an average by shares of the treated, which are estimated but taken as given here."""
         single_cell = np.isfinite(self.fit.cohort[0]) and np.isfinite(self.fit.period[0])
-        return self.fit.estimand.in_cells and not single_cell
+        by_share = self.fit.estimand.in_cells or self.term == "treated_average"
+        return by_share and not single_cell
 
     def jackknife(self, who: str) -> Jackknife:
         """Return what leaving out each cluster does, or refuse a term that is not identified without some of them."""

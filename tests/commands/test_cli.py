@@ -161,7 +161,7 @@ def test_an_own_csv_is_estimated_as_a_first_period_or_as_a_path(tmp_path):
     path = command(*shared, "--event", "cluster_on", "--binary", cwd=tmp_path)
     assert dated.returncode == path.returncode == 0, dated.stderr + path.stderr
     assert dated.stdout == path.stdout.replace("cluster_on", "first_treated")
-    assert "event_average" in dated.stdout
+    assert "treated_average" in dated.stdout
     assert r"\begin{tabular}" in command(*shared, "--event", "first_treated", "--latex", cwd=tmp_path).stdout
 
 

@@ -79,7 +79,7 @@ def test_estimates_of_an_engine_are_those_of_the_table_in_memory(folder, panel, 
 def test_the_mean_of_logarithms_that_are_added_up_is_unknown(folder):
     logs = ["--panel", "data", *DUCKDB, *ASKED, "--scale", "log1p"]
     done = command("estimate", *logs, cwd=folder)
-    assert "80% power and 5% size: an unknown number (" in done.stdout
+    assert "(80% power, 5% size): an unknown number (" in done.stdout
     table = tidy("table", *logs, "--designs", "twfe,imputation", cwd=folder)
     assert not table.iloc[:, 1].str.contains("Outcome mean").any()
 

@@ -93,17 +93,17 @@ def test_estimate_takes_any_file_period_and_never(own):
 def test_texts_and_tables_call_the_clusters_by_the_unit_column_of_a_file(own):
     asked = ("--panel", "my.dta", *ROLES, "--event", "entry")
     one = command("estimate", *asked, cwd=own)
-    assert "errors: jackknife; 60 clusters, by lab\n" in one.stdout
+    assert "jackknife standard errors by lab, " in one.stdout
     table = command("estimate", *asked, "--format", "md", cwd=own)
     assert "480 observations; 60 clusters, by lab; standard errors" in table.stdout
     two = command("compare", *asked, "--design", "twfe,imputation", "--draws", "9", cwd=own)
-    assert "clustered by lab:" in " ".join(two.stdout.split())
+    assert "standard errors by lab." in " ".join(two.stdout.split())
 
 
 def test_errors_of_independent_observations_have_no_clusters(own):
     study_of = ("--panel", "my.dta", *ROLES, "--event", "entry", "--design", "panel_ols")
     done = command("estimate", *study_of, "--vcov", "robust", cwd=own)
-    assert "errors: robust\n" in done.stdout
+    assert "robust standard errors\n" in done.stdout
 
 
 def test_init_writes_a_plan_that_run_and_check_take(own):
@@ -293,7 +293,7 @@ def test_a_column_that_is_named_as_a_covariate_is_controlled_for_as_by_estimate(
     assert f"Covariates: size; none in {plan.rows[-1].label}." in table.notes
     asked = ("--panel", "my.csv", *ROLES, "--event", "entry", "--covariate", "size")
     done = command("estimate", *asked, cwd=own)
-    assert "scale level, not-yet-treated comparison, given size\n" in done.stdout
+    assert "scale level, given size\n" in done.stdout
     assert "scale level, given size. 60 units" in command(
         "estimate", *asked, "--latex", cwd=own
     ).stdout.replace("\n", " ")
@@ -308,7 +308,7 @@ def test_weights_of_units_are_named_wherever_what_was_asked_is(own):
     )  # fmt: skip
     question = study.Question("papers", "entry", weights="heavy")
     fits = [study.estimate(panel, question.replace(weights=w), "twfe") for w in ("heavy", None)]
-    assert "comparison, units weighted by heavy\n" in str(fits[0])
+    assert "scale level, units weighted by heavy\n" in str(fits[0])
     assert "weighted" not in str(fits[1])
     for fit in fits:
         cells = [line.cells for line in study.table([fit]).lines if line.label == "Weights"]
@@ -316,7 +316,7 @@ def test_weights_of_units_are_named_wherever_what_was_asked_is(own):
     heavy.to_csv(own / "my.csv", index=False)
     assert command("init", "my.csv", *DATED, "--covariate", "heavy", cwd=own).returncode == 0
     text = quick((own / "study.toml").read_text()).replace(
-        'covariates = ["heavy"]\nhor', 'weights = "heavy"\nhor'
+        'covariates = ["heavy"]\nav', 'weights = "heavy"\nav'
     )
     (own / "study.toml").write_text(text)
     plan = read_plan(own / "study.toml")

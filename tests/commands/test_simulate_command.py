@@ -144,7 +144,18 @@ def test_designs_are_restricted_by_name_to_rows_of_the_plan_or_of_its_tournament
 
 
 def test_an_own_panel_is_asked_as_in_python(folder):
-    given = ("--scale", "proportional", "--horizon", 3, "--designs", "twfe,imputation", "--seed", 5)
+    given = (
+        "--scale",
+        "proportional",
+        "--average",
+        "event_average",
+        "--horizon",
+        3,
+        "--designs",
+        "twfe,imputation",
+        "--seed",
+        5,
+    )
     done = command("simulate", *OWN, *given, *QUICK, "--dial", "trends=0.5", "--format", "json", cwd=folder)
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)

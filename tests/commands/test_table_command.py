@@ -509,8 +509,7 @@ def test_proportional_effects_are_in_percent_in_every_text_and_table(panel: Pane
     effect, error = 100 * fit.headline.effect[0], 100 * fit.headline.std_error[0]
     shown = f"{effect:.1f}"
     assert f"event average: {shown}% of the counterfactual mean" in str(fit)
-    row = next(line.split() for line in str(fit.headline).splitlines() if line.startswith("event_average"))
-    assert row[1:3] == [shown, f"{error:.1f}"]
+    assert f"  {shown}% of the counterfactual mean, std. error {error:.1f}%, " in str(fit.headline)
     assert "In percent of the counterfactual mean, each effect of its own:\n" in str(fit)
     one, many = as_table(fit.headline), study_table([fit], mde=True)
     assert one.blocks[0].title.endswith(", % of the counterfactual mean")
@@ -571,7 +570,18 @@ def test_levels_of_stars_and_effects_by_event_time_are_options_for_a_plan_and_a_
     plan_path: Path, tmp_path: Path
 ) -> None:
     how = ["--terms", "event_time", "--star-levels", "0.2, 0.001", "--columns", "designs"]
-    own = ["--panel", PANEL, "--outcome", "count", "--event", "first_treated", "--horizon", 3]
+    own = [
+        "--panel",
+        PANEL,
+        "--outcome",
+        "count",
+        "--event",
+        "first_treated",
+        "--average",
+        "event_average",
+        "--horizon",
+        3,
+    ]
     for name, asked in {
         "a.txt": ["sim1/count/log1p", "--plan", plan_path],
         "b.txt": [*own, "--designs", "stacked"],

@@ -207,7 +207,7 @@ def test_notes_have_the_numbers_of_each_event_time() -> None:
 def test_an_event_time_that_is_left_out_has_no_test() -> None:
     panel = draw(np.random.default_rng(3), 60)
     panel.outcomes["y"][:, 1] = np.nan
-    of_untreated, of_form = asked(panel).notes[-2:]
+    of_untreated, of_form = asked(panel).remarks[-2:]
     assert re.findall("event [-0-9]+", of_untreated) == ["event -3"]
     assert re.findall("event [-0-9]+", of_form) == ["event 0", "event 1", "event 2"]
 

@@ -276,7 +276,7 @@ def test_a_fixed_instrument_is_taken_by_period_as_with_dummies(stage: str) -> No
     assert fit.sample.question.outcome == ("y" if stage == "reduced" else "dose")
     assert "event time 0 is 4." in fit.notes[0]
     assert len(fit.plot().axes[0].get_lines()) > 0
-    assert fit.headline.terms == ("event_average",)
+    assert fit.headline.terms == ("treated_average",)
 
 
 def test_a_fixed_instrument_has_its_value_where_the_outcome_is_seen() -> None:

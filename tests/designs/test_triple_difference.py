@@ -375,7 +375,8 @@ def test_no_error_is_made_up_where_each_comparison_cohort_has_one_unit_of_a_grou
         np.isfinite(fit.std_error), fit.on_one_cluster
     )  # two groups vary in few cells
     assert 0 < fit.on_one_cluster.sum() < np.sum(~fit.reference)
-    assert np.isnan(fit.headline.std_error[0])
+    assert fit.headline.on_one_cluster[0]
+    assert np.isnan(fit.aggregate("event_average").std_error[0])
 
 
 def test_an_average_has_an_error_where_each_cohort_rests_on_one_unit_that_is_not_eligible() -> None:

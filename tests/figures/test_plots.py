@@ -289,7 +289,9 @@ def test_coefficients_and_averages_are_dots_on_lines() -> None:
     alone = axes_of(fit("twfe").plot())
     np.testing.assert_allclose(intervals(alone)[0][:, :, 0], fit("twfe").tidy()[["conf_low", "conf_high"]])
     assert [text.get_text() for text in alone.get_yticklabels()] == ["treatment"]
-    assert [text.get_text() for text in axes_of(fit().headline.plot()).get_yticklabels()] == ["event average"]
+    assert [text.get_text() for text in axes_of(fit().headline.plot()).get_yticklabels()] == [
+        "treated average"
+    ]
     pair = {"Two-way": fit("twfe"), "CS": fit()}
     axis = axes_of(effects_plot(pair, title="Headlines"))
     assert [text.get_text() for text in axis.get_yticklabels()] == [*pair]
@@ -380,7 +382,7 @@ def test_given_axes_are_drawn_on_with_a_legend_only_where_there_are_several() ->
         (lambda: fit().plot(level=95), "level is 95; it must lie between 0 and 1"),
         (lambda: fit().plot(0.9), "ax is 0.9; give matplotlib axes"),
         (lambda: event_plot(fit("twfe")), "use a design with event times"),
-        (lambda: event_plot(fit().headline), "event_average has no event time to draw"),
+        (lambda: event_plot(fit().headline), "treated_average has no event time to draw"),
         (lambda: fit("twfe").plot(window=(-1, 2)), "a window is of event times"),
         (lambda: compared().plot(Figure().subplots()), 'comparison.about(["y"])'),
     ],

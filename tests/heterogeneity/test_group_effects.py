@@ -391,7 +391,7 @@ def test_impossible_options_are_refused_in_one_line(options: dict, said: str) ->
         (lambda: gaining.sample(group="large=large"), "with a third difference"),
         (lambda: gaining.sample(missing="cells"), 'with missing="cells"'),
         (lambda: gaining.sample(base="varying"), 'with base="varying"'),
-        (lambda: gaining.sample(balance=1), "with a balance of cohorts"),
+        (lambda: gaining.sample(average="event_average", balance=1), "with a balance of cohorts"),
         (
             lambda: Question("y", "event").sample(gaining.panel()),
             "heterogeneity: the question has no covariates",

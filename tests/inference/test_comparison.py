@@ -345,7 +345,6 @@ def test_designs_that_differ_by_far_have_the_smallest_p_value_that_the_draws_all
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_draws() -> None:
     panel = two_outcomes(90)
     runs = [compare(panel, QUESTION, ["twfe", *PAIR], ["y", "z"], draws=199, seed=s) for s in (3, 3, 4)]
-    assert all(str(found) == "\n".join(map(str, as_tables(found))) for found in runs)
     texts = [str(found) + comparison_in("latex", found) for found in runs]
     assert texts[0] == texts[1]
     assert runs[0].tests().sup_t_p_value.tolist() != runs[2].tests().sup_t_p_value.tolist()
@@ -389,15 +388,15 @@ def test_a_mistake_in_what_is_asked_is_one_clear_line(arguments: dict[str, objec
 def test_the_command_prints_the_table_the_differences_and_the_tests(tmp_path) -> None:
     shared = ["compare", "--panel", PANEL, "--event", "first_treated", "--outcome", "y", "--draws", 199]
     shared += [part for design in ("twfe", *PAIR) for part in ("--design", design)]
-    done = command(*shared, "--outcome", "count", "--horizon", 3, cwd=tmp_path)
+    done = command(*shared, "--outcome", "count", "--average", "event_average", "--horizon", 3, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     panel = Panel.from_long(
         PANEL, unit="unit", time="time", first_treated="first_treated", outcomes=["y", "count"]
     )
     question = Question("y", "first_treated", average="event_average", horizon=3)
     expected = compare(panel, question, ["twfe", *PAIR], ["y", "count"], draws=199)
-    assert done.stdout == str(expected)
-    assert "Differences between the designs: count" in done.stdout
+    assert done.stdout.rstrip("\n") == str(expected)
+    assert "\ncount:\n" in done.stdout
     forced = command(*shared, "--force", "--latex", cwd=tmp_path)
     assert forced.stdout.count(r"\begin{tabular}") == 2
     assert "(1) less (2)" in forced.stdout

@@ -20,7 +20,7 @@ from study.panel.question import Sample
 
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], str | None]] = {
     "static": ("twfe", {}, {"covariates": ("moving",)}, None),
-    "dynamic": ("event_study", {}, {"weights": "size"}, None),
+    "dynamic": ("event_study", {}, {"weights": "size", "average": "event_average"}, None),
     "binned": ("event_study", {"bin_at": 2}, {"average": "event_average", "horizon": 1}, None),
     "a cell of sun_abraham": ("sun_abraham", {}, {"covariates": ("moving",)}, "ATT(4,6)"),
     "a lead of sun_abraham": ("sun_abraham", {}, {}, "ATT(6,2)"),
@@ -28,7 +28,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], str | None]] = {
     "a cell of etwfe with unit effects": ("etwfe", {"effects": "unit"}, {"weights": "size"}, "ATT(6,8)"),
     "a lead of etwfe": ("etwfe", {"effects": "unit"}, {"comparison": "never_treated"}, "ATT(7,3)"),
     "a cell of stacked": ("stacked", {"before": 2, "after": 1}, {"weights": "size"}, "ATT(6,7)"),
-    "local projections": ("lp_did", {}, {"weights": "size"}, None),
+    "local projections": ("lp_did", {}, {"weights": "size", "average": "event_average"}, None),
     "a lead of local projections": ("lp_did", {}, {"anticipation": 1}, "event -3"),
 }
 
@@ -48,7 +48,8 @@ def test_the_effect_without_a_cluster_is_that_of_a_refit(case: str, gaps: float)
 
 def test_units_as_clusters_are_left_out_one_by_one() -> None:
     for gaps in (0.0, 0.08):
-        sample = Question("y", "event", weights="size").sample(simulated.panel(40, gaps=gaps, seed=2))
+        question = Question("y", "event", weights="size", average="event_average")
+        sample = question.sample(simulated.panel(40, gaps=gaps, seed=2))
         solved = cr3(sample, "event_study", bin_at=3)
         refitted = leave_one_cluster_out(sample, "event_study", bin_at=3)
         assert np.allclose(solved.without, refitted.without, rtol=1e-9, atol=1e-9)
@@ -207,8 +208,8 @@ def test_event_times_beyond_the_horizon_may_be_gone_without_a_cluster() -> None:
 def test_horizon_and_balance_excuse_no_event_time_of_an_average_that_they_do_not_limit() -> None:
     gone = r"without cluster alone .* the same question: ATT\(4,4\), .*ATT\(4,8\)"
     for fields, term in (
-        ({"horizon": 1, "average": "treated_average"}, None),
-        ({"balance": 1}, "treated_average"),
+        ({"horizon": 1, "average": "event_average"}, "treated_average"),
+        ({"balance": 1, "average": "event_average"}, "treated_average"),
     ):
         with pytest.raises(QuestionError, match=gone):
             leave_one_cluster_out(with_a_cohort_in_one_state(**fields), "callaway_santanna", term=term)
@@ -218,7 +219,7 @@ def test_a_term_that_one_cluster_identifies_is_refused_by_the_name_of_the_cluste
     sample = with_a_cohort_in_one_state()
     for design in ("sun_abraham", "etwfe"):
         with pytest.raises(
-            QuestionError, match=r"^cr3: event_average has no estimate without cluster alone;"
+            QuestionError, match=r"^cr3: treated_average has no estimate without cluster alone;"
         ):
             cr3(sample, design)
     with pytest.raises(QuestionError, match=r"without cluster alone .* the same question: ATT\(4,4\)"):

@@ -401,7 +401,10 @@ COMMANDS: list[tuple[list[str], str]] = [
     (["estimate", *ASKED, "--design", "stacked", "--option", "before=abc"], "stacked: before is 'abc'"),
     (["estimate", *ASKED, "--design", "dml_did", "--option", "seed=-1"], "dml_did: seed is -1"),
     (["estimate", *ASKED, "--option", "method=[1"], 'there is no method "[1"'),
-    (["estimate", *ASKED, "--horizon", "50"], "horizon is 50, but the last event time"),
+    (
+        ["estimate", *ASKED, "--average", "event_average", "--horizon", "50"],
+        "horizon is 50, but the last event time",
+    ),
     (["estimate", *ASKED, "--lag", "-30"], "lag is -30, which is out of the window"),
     (["estimate", *ASKED, "--min-cohort-size", "9" * 30], "--min-cohort-size is 9"),
     (["estimate", *ASKED, "--panel", "x" * 3000 + ".csv"], "it cannot be read"),

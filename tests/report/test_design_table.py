@@ -54,8 +54,10 @@ def test_estimates_are_columns_with_what_they_rest_on(fits) -> None:
     assert r_squared[0] == fits[0].r_squared
     assert np.isnan(r_squared[1])
     assert [note.split(":")[0] for note in table.notes] == [
-        "Standard errors in parentheses, clustered by lab"
+        "Standard errors in parentheses, clustered by lab",
+        "Degrees of freedom of t",
     ]
+    assert f"{fits[0].headline.degrees_of_freedom[0]:.1f} in (1)" in table.notes[1]
 
 
 def test_a_unit_has_the_name_of_its_column_where_it_has_no_label(panel: Panel) -> None:
@@ -73,8 +75,10 @@ def test_a_unit_has_the_name_of_its_column_where_it_has_no_label(panel: Panel) -
     table = study.table([fit])
     assert "clustered by lab:" in table.notes[0]
     assert cells(table, "Fixed effects") == ["lab, period"]
-    assert "90 clusters, by lab" in str(fit)
-    assert "clustered by lab:" in str(study.compare(own, QUESTION, ["twfe", "imputation"], draws=99))
+    assert "jackknife standard errors by lab, " in str(fit)
+    assert "jackknife standard errors by lab." in str(
+        study.compare(own, QUESTION, ["twfe", "imputation"], draws=99)
+    )
 
 
 def test_the_r_squared_is_that_of_the_regression_with_dummies(panel: Panel, fits) -> None:
@@ -272,9 +276,13 @@ def test_effects_of_an_outcome_of_a_tiny_scale_have_digits_where_decimals_leave_
         assert both[1] == pytest.approx(1e-8 * both[0], rel=0.005)
     fit = compared.fits["tiny", "callaway_santanna"]
     effect = fit.headline.tidy().iloc[0]
-    for text in (fit.headline.summary(), study.table(fit), compared):
+    for text in (study.table(fit), compared):
         assert f"{effect.estimate:.10f}" in str(text)
         assert f"{effect.std_error:.10f}" in str(text)
+    written = fit.sample.question.effect_scale.texts
+    assert f"{written(effect.estimate)[0]} tiny, std. error {written(effect.std_error)[0]}" in str(
+        fit.headline
+    )
     assert float(fit.sample.question.effect_scale.number(effect.estimate)) == pytest.approx(
         effect.estimate, rel=0.005
     )
@@ -335,7 +343,7 @@ def test_the_warning_of_few_clusters_is_of_every_estimate_that_has_one(panel: Pa
     asked = [QUESTION.replace(cluster=name) for name in (None, "state", "again")]
     fits = [study.estimate(clustered, question, "twfe") for question in asked]
     fits.append(study.estimate(clustered, asked[1], "event_study"))
-    first, like = study.table(fits).notes[1:]
+    _, _, first, like = study.table(fits).notes
     assert first.startswith("(2), (3): 4 treated and 4 comparison clusters carry the variance of treatment; ")
     assert like == "A like warning holds for (4)."
 

@@ -176,5 +176,5 @@ def test_effects_of_a_tiny_outcome_have_digits_with_the_format_that_is_named() -
     tiny = replace(PANEL, outcomes={"y": 1e-8 * PANEL.outcomes["y"]})
     fit = estimate(tiny, Question("y", "event"), "callaway_santanna").headline
     rows = cells(maketables.ETable(fit, coef_fmt="b:.3g \n (se:.3g)"))
-    assert rows["Average over event times"] == [f"{fit.effect[0]:.3g} ({fit.std_error[0]:.3g})"]
+    assert rows["Average over treated cells"] == [f"{fit.effect[0]:.3g} ({fit.std_error[0]:.3g})"]
     assert rows["Minimum detectable effect"] == [f"{fit.minimum_detectable_effect()[0]:.3g}"]

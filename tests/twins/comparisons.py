@@ -373,7 +373,7 @@ def lp_did(
     assert all(m.knows(np.eye(len(m.scale))[:, :1]).all() for m in made)
 
     def at(weights: Array) -> Values:
-        linear, untreated = [], []
+        linear, untreated, sizes = [], [], []
         for regression, (_, unit, start, now, change, treated) in zip(made, found, strict=True):
             if weighting == "variance":
                 effect = regression.coefficients(weights)[0]
@@ -390,7 +390,8 @@ def lp_did(
             mean = weighted_mean(sample.y[unit[treated], now[treated]], weights[unit[treated]])
             linear.append(effect)
             untreated.append(mean - effect)
-        return Values(np.array(linear), np.array(untreated), np.ones(len(found)))
+            sizes.append(weights[unit[treated]].sum())
+        return Values(np.array(linear), np.array(untreated), np.array(sizes))
 
     return Answer([(NAN, NAN, h) for h, *_ in found], [(NAN, NAN, float(last))], at)
 

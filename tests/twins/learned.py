@@ -360,6 +360,7 @@ def dml_stacked(
         terms=[(NAN, NAN, float(e)) for e in events],
         references=[(NAN, NAN, -1.0 - d)],
         averages=True,
+        size=lambda weights: np.array([sum(weights[first == g].sum() for g in s) for s in events.values()]),
     )
 
 

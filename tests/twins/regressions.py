@@ -200,7 +200,7 @@ def event_study(sample: Sample, bin_at: int | None = None) -> Answer:
     def at(weights: Array) -> Values:
         b = made.coefficients(weights)[: len(times)]
         mean = np.array([weighted_mean(made.y[i == 1], weights[unit[i == 1]]) for i in inside.T])
-        return Values(b, mean - b, np.ones(len(times)))
+        return Values(b, mean - b, np.array([weights[unit[i == 1]].sum() for i in inside.T]))
 
     return Answer(
         [(NAN, NAN, e) for e in times],

@@ -66,7 +66,9 @@ def _from_jackknife(sample: Sample, pieces: list[tuple[float, int, Array, Array,
     """
     n, terms = sample.n_units, []
     linear, untreated, of_linear, of_untreated, cohort = [], [], [], [], []
-    defined = all(np.isfinite(piece[4]).all() and len(piece[6]) > 1 for piece in pieces)
+    # The unit of a cohort of one cannot be left out, and has no influence.
+    last = {piece[0]: len(piece[2]) - (len(piece[6]) == 1) for piece in pieces}
+    defined = all(np.isfinite(piece[4][: last[piece[0]]]).all() for piece in pieces)
     for g, before, rows, effect, without, mean_without, own in pieces:
         mean = sample.y[own, before:].mean(axis=0)
         for k, t in enumerate(sample.periods[before:]):
@@ -77,7 +79,8 @@ def _from_jackknife(sample: Sample, pieces: list[tuple[float, int, Array, Array,
             for psi, left in ((of_linear, without[:, k]), (of_untreated, mean_without[:, k] - without[:, k])):
                 value = np.zeros(n)
                 if defined:
-                    value[rows] = (n - 1) * (left.mean() - left)
+                    left = left[: last[g]]
+                    value[rows[: last[g]]] = (n - 1) * (left.mean() - left)
                 psi.append(value)
     first = sample.first_treated
     psi_linear, psi_untreated = np.array(of_linear), np.array(of_untreated)

@@ -57,6 +57,7 @@ QUESTION = {
     "outcome": "papers",
     "event": "first_accelerator",
     "scale": "log1p",
+    "average": "event_average",
     "horizon": 4,
     "min_cohort_size": 1,
 }

@@ -111,7 +111,7 @@ print("first_year" in study.all_designs(), "-", study.all_designs()["first_year"
 # %%
 panel = study.load_panel("cvpr")
 question = study.Question(
-    "papers", "first_accelerator", comparison="never_treated", horizon=0, min_cohort_size=1
+    "papers", "first_accelerator", comparison="never_treated", average="event_average", horizon=0
 )
 fit = study.estimate(panel, question, "first_year")
 print(fit.tidy().round(3).to_string(index=False))

@@ -171,7 +171,7 @@ small = replace(
     rows=tuple(row for row in plan.rows if row.name in ("callaway_santanna", "event_study", "twfe")),
     permutations=99,
 )
-for chosen in (small, small.with_vcov("imputation")):
+for chosen in (small, small.under("imputation")):
     results = running.run(chosen, panel, jobs=1)
     for scale in chosen.scales:
         answer = results[chosen.events[0].label, scale, "papers", chosen.headline.label]

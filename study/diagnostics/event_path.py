@@ -142,7 +142,7 @@ def _left_out(lost: FloatArray, end: float, one_cluster: FloatArray) -> str:
     why = "rests on one cluster" if end in one_cluster else "has no standard error"
     why = why if end in lost else "has no estimate"
     if len(lost) == 1 and end in lost:
-        return f"event time {end:g} is left out, since it {why}"
+        return f"event time {end:g} {why} and is left out"
     return f"event times {lost[0]:g} to {lost[-1]:g} are left out, since event time {end:g} {why}"
 
 

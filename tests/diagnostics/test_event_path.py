@@ -147,7 +147,7 @@ def on_one_unit(panel: Panel, *times: float) -> Estimate:
             (1,),
             "event times 1 to 2 are left out, since event time 1 rests on one cluster.",
         ),
-        ((2,), "event time 2 is left out, since it rests on one cluster."),
+        ((2,), "event time 2 rests on one cluster and is left out."),
         (
             (-3,),
             "event times -4 to -3 are left out, since event time -3 rests on one cluster.",

@@ -76,7 +76,7 @@ def shown_labels(setting: Setting) -> list[str]:
 def _table(shown: Sequence[Findings]) -> Table:
     task, period = shown[0].task, shown[0].setting.panel.period_unit
     notes = [
-        f"Break.: the largest M whose {100 * task.level:g}% interval excludes zero; {NONE}: not even at M = 0. "
+        f"Break.: the largest M whose {100 * task.level:g}% interval excludes zero; {NONE}: not at M = 0. "
         "Sign: the least M whose bounds include zero (Rambachan and Roth 2023). M bounds changes after the event by "
         f"the largest before, or changes of slope a {period}."
     ]

@@ -16,6 +16,8 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, get_args
 
+import numpy as np
+
 from study.core import (
     BoolArray,
     FloatArray,
@@ -23,6 +25,7 @@ from study.core import (
     check,
     checked,
     code_of,
+    counted,
     hints_of,
     is_listed,
     key_of,
@@ -220,6 +223,8 @@ class Design:
         """Say in one line why the design cannot answer the sample's question, or return None."""
         for trait, needs in _NEEDS.items():
             if needs(sample) and trait not in self.supports:
+                if trait is Supports.MISSING_CELLS and self.without_gaps(sample) is not sample:
+                    continue
                 others = [d for d in all_designs().values() if trait in d.supports]
                 able = ", ".join(d.name for d in others if sample.has_levels or not d.needs_dose_path)
                 words = _IN_WORDS.get(trait, trait)
@@ -234,6 +239,16 @@ class Design:
         if self.needs_dose_path and not sample.has_levels:
             return f"{self.name}: {sample.question.event} is no dose; name a dose of the panel as the event."
         return None
+
+    def without_gaps(self, sample: Sample) -> Sample:
+        """Return the units that are seen in all periods, where the design takes no gaps and some of both sides are."""
+        seen = np.asarray(sample.observed.all(axis=1))
+        if Supports.MISSING_CELLS in self.supports or seen.all() or sample.summed is not None:
+            return sample
+        try:
+            return sample.only(seen, f"with gaps in the outcome, which {self.name} does not take")
+        except QuestionError:
+            return sample
 
     @property
     def needs_dose_path(self) -> bool:
@@ -295,14 +310,19 @@ class Design:
         check(self.name, {"sample": Sample}, {"sample": sample})
         self.check_options(options)
         self.refuse(sample)
-        used = self.options | options
+        used, whole = self.options | options, self.without_gaps(sample)
         try:
             with one_thread():
-                answer = self.function(sample, **options)
+                answer = self.function(whole, **options)
         except QuestionError as refusal:
             if not str(refusal).startswith(REGRESSION):
                 raise
             raise QuestionError(f"{self.name}: {str(refusal).removeprefix(REGRESSION)}") from refusal
+        if whole is not sample:
+            gaps = f"{sample.n_units - whole.n_units} of {counted(sample.n_units, 'unit')} have gaps and are left out"
+            answer = replace(
+                answer, remarks=(f"{gaps}: {self.name} needs the same periods of all", *answer.remarks)
+            )
         return replace(answer, design=self.name, options=used, seed=used.get("seed"))
 
 

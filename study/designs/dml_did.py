@@ -48,19 +48,15 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
     learning.check("dml_did")
     everyone = np.arange(sample.n_units)
     folds = learning.draw("dml_did", sample, everyone, sample.group_number, "in the sample")
-    in_cohort = {g: sample.n_clusters(sample.first_treated == g) for g in sample.cohorts}
-    small = [
-        f"{sample.period_name(g)} ({number})" for g, number in in_cohort.items() if number < learning.folds
-    ]
+    cohorts, left_out = large_cohorts(sample, learning.folds)
     clusters, outcome = sample.question.clusters_in_words, sample.question.outcome_in_words
-    if small:
-        drop = f"set min_cohort_size={learning.folds}, " if sample.question.cluster is None else ""
+    if not len(cohorts):
         raise QuestionError(
-            f"dml_did: {learning.folds} folds need as many {clusters} in each cohort, but there are fewer in "
-            f"{', '.join(small)}; {drop}use fewer folds, pool adoption years with cohort_width, or use dml_stacked."
+            f"dml_did: no effect can be estimated: {left_out[0]}; use fewer folds, pool adoption years with "
+            "cohort_width, or use dml_stacked."
         )
 
-    cells, n = cells_of(sample, sample.cohorts), sample.n_units
+    cells, n = cells_of(sample, cohorts), sample.n_units
     y, n_periods = np.nan_to_num(sample.y).T, len(sample.periods)
     mean, mean_influence = np.zeros(len(cells.cohort)), np.zeros((n, len(cells.cohort)))
     size, reasons = np.zeros(len(mean), dtype=np.int64), np.full(len(mean), "", dtype=object)
@@ -106,6 +102,18 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
     effects = Effects(np.zeros(len(mean)), none, mean, of_means, size, reasons)
     limits = (0.0, 1 - learning.trim)
     return Nuisances(tuple(parts), layout=(cells, of_part, used, effects), without="the mean", limits=limits)
+
+
+def large_cohorts(sample: Sample, folds: int) -> tuple[FloatArray, list[str]]:
+    """Return the cohorts that have as many clusters as there are folds, and a note on the others."""
+    sizes = {g: sample.n_clusters(sample.first_treated == g) for g in sample.cohorts}
+    small = [f"{sample.period_name(g)} ({number})" for g, number in sizes.items() if number < folds]
+    large = np.array([g for g, number in sizes.items() if number >= folds])
+    which = "cohort" if len(small) == 1 else "cohorts"
+    note = (
+        f"{which} {', '.join(small)} left out: {folds} folds need as many {sample.question.clusters_in_words}"
+    )
+    return large, [note] if small else []
 
 
 @design(
@@ -177,7 +185,7 @@ def dml_did(
     Raises
     ------
     QuestionError
-        If an option is impossible, a cohort has fewer units (or clusters) than folds, or no effect can be
+        If an option is impossible, each cohort has fewer units (or clusters) than folds, or no effect can be
         estimated.
 
     Notes
@@ -224,7 +232,7 @@ def dml_did(
         sample,
         cells,
         effects,
-        [],
+        large_cohorts(sample, folds)[1],
         shares="estimated" if variance == "sampling" else "fixed",
         contrast=whole_cohorts(sample, cells),
         of_draw=of_draw,

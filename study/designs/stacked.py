@@ -27,7 +27,7 @@ from study.estimates import CohortMeans, Estimate, cohort_means
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
     supports=COMMON - {Supports.COVARIATES} | {Supports.SUMS, Supports.WEIGHTS, Supports.NEVER_TREATED},
 )
-def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Estimate:
+def stacked(sample: Sample, *, before: int | None = None, after: int | None = None) -> Estimate:
     """Compare each cohort over one window with units that are untreated in all of it, and pool by cohort size.
 
     A cohort g enters if its window, from g-d-``before`` to g + ``after`` with anticipation d, lies in the panel;
@@ -40,11 +40,12 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
     ----------
     sample : Sample
         Absorbing treatment. A unit enters a stack if it is seen in all of its window.
-    before : int
-        Periods before treatment less the anticipation that the window has, the base among them.
+    before : int, optional
+        Periods before treatment less the anticipation that the window has, the base among them; 3 if not given.
     after : int, optional
         Last event time of the window; the question's horizon if not given, and 3 if that is not set either, or its
-        balance where that is later.
+        balance where that is later. In a panel too short for any cohort's window, lengths that are not given are
+        reduced until it holds one.
 
     Returns
     -------
@@ -65,11 +66,13 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
     """
     question, first, end = sample.question, sample.periods[0], sample.periods[-1]
     name = sample.period_name
-    horizon = 3 if question.horizon is None else question.horizon
-    last = max(horizon, question.balance or 0) if after is None else after
+    notes: list[str] = []
+    if before is None or (after is None and question.horizon is None):
+        before, after, notes = _window(sample, before, after)
+    last = max(question.horizon or 0, question.balance or 0) if after is None else after
     start = sample.cohorts - question.anticipation - before
     fits = (start >= first) & (sample.cohorts + last <= end)
-    notes = [
+    notes += [
         f"cohort {name(g)} left out: its window of {name(g - question.anticipation - before)} to {name(g + last)} "
         f"does not lie in {sample.panel.window(sample.periods)}"
         for g in sample.cohorts[~fits]
@@ -113,6 +116,28 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
         cohort_weights=side_by_side(weights),
         form=LinearForm(partial(_regression, sample, cells), np.eye(len(cells.cohort))[~cells.reference]),
     )
+
+
+def _window(sample: Sample, before: int | None, after: int | None) -> tuple[int, int, list[str]]:
+    """Return the periods before treatment and the last event time of the longest window that some cohort has.
+
+    Those that are given stay as they are; the others are 3, or less in a short panel.
+    """
+    question, room = sample.question, sample.cohorts - sample.question.anticipation - sample.periods[0]
+    horizon = question.horizon if after is None else after
+    fixed = max(horizon, question.balance or 0) if horizon is not None else None
+    for length in (3, 2, 1, 0):
+        first = max(length, 1) if before is None else before
+        last = max(length, question.balance or 0) if fixed is None else fixed
+        if np.any((room >= first) & (sample.cohorts + last <= sample.periods[-1])):
+            break
+    else:
+        first, last = 3 if before is None else before, 3 if fixed is None else fixed
+    usual = (3 if before is None else before, max(3, question.balance or 0) if fixed is None else fixed)
+    shorter = (
+        f"the window has {first} before treatment and ends at event time {last}, since the panel is short"
+    )
+    return first, last, [] if (first, last) == usual else [shorter]
 
 
 def _complete(sample: Sample, cells: Cells) -> FloatArray:

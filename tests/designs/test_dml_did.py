@@ -487,10 +487,13 @@ def test_small_cells_that_a_bound_of_a_covariate_separates_are_left_out_with_tre
     assert set(fit.cohort[~fit.reference]) == {7.0}
 
 
-def test_small_cohorts_can_be_left_out_by_the_question():
+def test_cohorts_with_fewer_units_than_folds_are_left_out_with_a_note():
     panel = small_cohorts(simulated.panel(n=110))
-    fit = estimate(panel, ask("x1", min_cohort_size=FOLDS), "dml_did", **QUICK)
+    fit = estimate(panel, ask("x1"), "dml_did", **QUICK)
     assert set(fit.cohort) == {7.0}
+    assert "cohorts 4 (2), 6 (1) left out: 3 folds need as many units" in fit.notes
+    clustered = estimate(panel, ask("x1", cluster="state"), "dml_did", **QUICK)
+    assert "cohorts 4 (2), 6 (1) left out: 3 folds need as many clusters (state)" in clustered.notes
 
 
 @pytest.mark.parametrize(
@@ -515,17 +518,11 @@ def test_small_cohorts_can_be_left_out_by_the_question():
         (None, {}, {"folds": 56}, "56 folds of at least two units need 112, but 110 are in the sample"),
         (None, {"cluster": "state"}, {"folds": 9}, r"two clusters \(state\) need 18, but 17"),
         (
-            small_cohorts,
+            lambda p: simulated.subset(small_cohorts(p), small_cohorts(p).first_treated["event"] != 7),
             {},
             {},
-            r"3 folds need as many units in each cohort, but there are fewer in 4 \(2\), 6 \(1\); set "
-            "min_cohort_size=3, use fewer folds, pool adoption years with cohort_width, or use dml_stacked",
-        ),
-        (
-            small_cohorts,
-            {"cluster": "state"},
-            {},
-            r"as many clusters \(state\) in each cohort, but there are fewer in 4 \(2\), 6 \(1\); use fewer folds",
+            r"no effect can be estimated: cohorts 4 \(2\), 6 \(1\) left out: 3 folds need as many units; use fewer "
+            "folds, pool adoption years with cohort_width, or use dml_stacked",
         ),
         (
             lambda p: replace(p, outcomes={"y": np.where(p.periods != 3, p.outcomes["y"], np.nan)}),

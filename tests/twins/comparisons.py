@@ -293,9 +293,26 @@ def _two_by_two(
     return lambda w: weighted_mean(change[treated], w[treated]) - weighted_mean(change[compared], w[compared])
 
 
-def stacked(sample: Sample, before: int = 3, after: int | None = None) -> Answer:
+def stacked(sample: Sample, before: int | None = None, after: int | None = None) -> Answer:
     q, first = sample.question, sample.first_treated
-    last = after if after is not None else 3 if q.horizon is None else q.horizon
+    windows = [
+        (
+            max(length, 1) if before is None else before,
+            after if after is not None else length if q.horizon is None else q.horizon,
+        )
+        for length in (3, 2, 1, 0)
+    ]
+    before, last = next(
+        (
+            (b, e)
+            for b, e in windows
+            if any(
+                g - q.anticipation - b >= sample.periods[0] and g + e <= sample.periods[-1]
+                for g in sample.cohorts
+            )
+        ),
+        windows[0],
+    )
     found, references = [], []
     for g in sample.cohorts:
         window = np.arange(int(g) - q.anticipation - before, int(g) + last + 1)

@@ -191,6 +191,8 @@ def dml_did(sample: Sample, variance: str = "sampling", **options: Any) -> Answe
     n, found, references, unknown = sample.n_units, [], [], []
     for g, now, base in _cells(sample):
         t = float(sample.periods[now])
+        if len(np.unique(sample.cluster[sample.first_treated == g])) < used["folds"]:
+            continue
         key, side = (g, t, t - g), _sides(sample, g, now, base)
         if now == base:
             if len(side.treated_now):

@@ -461,13 +461,31 @@ def with_gaps(panel: Panel) -> Panel:
     return replace(panel, outcomes={"y": y})
 
 
+def gaps_for_all(panel: Panel) -> Panel:
+    y = panel.outcomes["y"].copy()
+    y[np.arange(len(y)), np.arange(len(y)) % 8] = np.nan
+    return replace(panel, outcomes={"y": y})
+
+
+def test_a_design_without_gaps_takes_the_units_that_have_none_and_says_so() -> None:
+    panel = simulated.panel(n=60)
+    found = estimate(with_gaps(panel), ASKED, "lee_wooldridge")
+    whole = np.arange(60) % 7 != 0
+    alone = estimate(simulated.subset(panel, whole), ASKED, "lee_wooldridge")
+    np.testing.assert_allclose(found.effect, alone.effect, rtol=1e-12)
+    np.testing.assert_allclose(found.std_error, alone.std_error, rtol=1e-12)
+    assert found.notes[0].startswith("9 of 60 units have gaps and are left out")
+    balanced = estimate(with_gaps(panel), ASKED.replace(missing="balanced"), "lee_wooldridge")
+    np.testing.assert_allclose(found.effect, balanced.effect, rtol=1e-12)
+
+
 ASKED = Question("y", "event")
 UNSUITABLE: dict[str, tuple[Callable[[Panel], Panel], Question, str]] = {
     "is not absorbing": (switching, Question("y", "grant"), "an event that is not absorbing"),
     "never treated": (lambda p: p, ASKED.replace(comparison="never_treated"), 'comparison="never_treated"'),
     "varying base": (lambda p: p, ASKED.replace(base="varying"), 'base="varying"'),
     "cells": (lambda p: p, ASKED.replace(missing="cells"), 'missing="cells"'),
-    "gaps": (with_gaps, ASKED, 'gaps in the outcome (missing="balanced" drops them)'),
+    "gaps": (gaps_for_all, ASKED, 'gaps in the outcome (missing="balanced" drops them)'),
     "covariates": (lambda p: p, ASKED.replace(covariates=("moving",)), "covariates"),
     "weights": (lambda p: p, ASKED.replace(weights="size"), "weights"),
     "clusters": (lambda p: p, ASKED.replace(cluster="state"), "a cluster above the unit"),
@@ -613,7 +631,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "matrix_completion": {"penalty": None, "factors": None, "leads": 0},
     "panel_ols": {},
     "poisson_twfe": {"terms": "treatment"},
-    "stacked": {"before": 3, "after": None},
+    "stacked": {"before": None, "after": None},
     "sun_abraham": VARIANCE,
     "synthetic_did": {
         "method": "synthetic_did",

@@ -162,7 +162,6 @@ def test_influence_is_the_derivative_by_weights(asked: dict[str, Any]) -> None:
         (ASKED, {"variance": "HC3"}, ("HC3", 'vcov="pooled"')),
         (ASKED.replace(cluster="state"), {"variance": "OLS"}, ("cluster", 'variance="sampling"')),
         (ASKED.replace(weights="x"), {"variance": "HC0"}, ("weights",)),
-        (ASKED.replace(lag=1), {}, ("gaps", "imputation")),
     ],
     ids=str,
 )

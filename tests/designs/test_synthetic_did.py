@@ -440,9 +440,7 @@ def test_weights_of_periods_predict_no_other_periods() -> None:
     assert error[sample.first_treated == 5].mean(axis=0) == pytest.approx(made.effect, abs=1e-9)
 
 
-def test_gaps_and_covariates_are_refused_in_one_line() -> None:
-    with pytest.raises(QuestionError, match="synthetic_did: it cannot answer a question with gaps"):
-        estimate(simulated.panel(n=60, gaps=0.1), QUESTION, "synthetic_did")
+def test_covariates_are_refused_in_one_line() -> None:
     with pytest.raises(QuestionError, match="synthetic_did: it cannot answer a question with covariates"):
         estimate(few(), QUESTION.replace(covariates=("x1",)), "synthetic_did")
 

@@ -154,15 +154,16 @@ def test_slow_designs_get_fewer_replications_by_what_they_are():
 
 
 def test_what_refuses_a_panel_is_counted_with_its_reason_and_what_refuses_the_question_is_refused_first():
-    gappy = process(missing=0.05)
+    gappy = process(missing=0.6)
     made = run({"gaps": gappy}, (TWFE, SYNTHETIC), repetitions=5, slow=4)["gaps"]
     ((label, reason, number),) = made.refused
     assert (label, number) == ("sdid", 4)
     assert "gaps in the outcome" in reason
     assert np.isnan(made.answers[1]).all()
     assert np.isfinite(made.answers[0, :, 0]).all()
-    with pytest.raises(QuestionError, match=r"^synthetic_did: it cannot answer a question with gaps"):
-        run({"gaps": process(gaps=0.1)}, (TWFE, SYNTHETIC))
+    varying = process(question=QUESTION.replace(base="varying"))
+    with pytest.raises(QuestionError, match=r"^synthetic_did: it cannot answer a question with base"):
+        run({"varying": varying}, (SYNTHETIC,))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,9 @@ size adopt in periods 4, 5 and 6. Effects have the mean 1 in every treated cell,
 number, and are the same for all units or vary between them. Counts for the Poisson designs have means that grow by a
 quarter with treatment. A rate of 95% has a Monte-Carlo standard error of
 0.7 points over 1,000 panels and of 1.5 over 200.
+
+With ``--vcov`` it compares covariance estimators on panels of 150 units in 10 periods without effects, where some
+cohorts have one unit: with normal errors, and with skewed counts on each scale.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import numpy as np
 
 from study import Estimate, Panel, Question, QuestionError
 from study.designs import find_design
+from study.estimates import WORDS
 from study.estimates.effect import pre_test
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -127,7 +131,7 @@ def draw(rng: np.random.Generator, setting: Setting, units: int = UNITS) -> Pane
 
 def ask(case: Case, panel: Panel) -> Estimate | None:
     """Ask a design; None where it refuses."""
-    question = Question(**{"outcome": "y", "event": "event", "min_cohort_size": 1} | case.question)
+    question = Question(**{"outcome": "y", "event": "event", "average": "event_average"} | case.question)
     try:
         return find_design(case.design)(question.sample(panel), **case.options)
     except QuestionError:
@@ -221,15 +225,98 @@ def without(found: Rates) -> str:
     return f"; none in {found.no_error:.1f}" if 0 < found.no_error < 100 else ""
 
 
+SINGLE = {0: (), 2: (3, 7), 5: (2, 3, 5, 7, 9)}  # dates of the cohorts of one unit, by their number
+AVERAGES = ("treated_average", "event_average")
+BY_DESIGN = ("callaway_santanna", "imputation", "event_study", "lp_did", "etwfe")
+
+
+class Asked(NamedTuple):
+    """One row of the tables of covariance estimators: how many units are treated, how many alone, and what is asked."""
+
+    design: str
+    treated: int
+    single: int
+    scale: str
+    average: str
+
+
+def without_effects(rng: np.random.Generator, treated: int, single: int, *, counts: bool) -> Panel:
+    """Return a panel without effects, in which cohorts of one unit are some of the treated."""
+    units, periods = UNITS, np.arange(1, 11)
+    first = np.full(units, np.nan)
+    first[:single] = SINGLE[single]
+    first[single:treated] = np.resize((4, 6, 8), treated - single)
+    errors = np.empty((units, len(periods)))
+    errors[:, 0] = rng.normal(size=units) / np.sqrt(1 - PERSISTENCE**2)
+    for t in range(1, len(periods)):
+        errors[:, t] = PERSISTENCE * errors[:, t - 1] + rng.normal(size=units)
+    y = 2 * rng.normal(size=(units, 1)) + 0.3 * periods + errors
+    if counts:  # a tenth of the units has half of the counts
+        size = rng.gamma(0.5, 2.0, size=(units, 1))
+        y = rng.poisson(3 * size * np.exp(0.3 * errors + 0.05 * periods)).astype(float)
+    nothing: Any = {"treatment": {}, "covariates": {}, "attributes": {}}
+    dates = {"event": first}
+    return Panel(
+        name="simulated",
+        units=np.arange(units),
+        periods=periods,
+        outcomes={"y": y},
+        first_treated=dates,
+        **nothing,
+    )
+
+
+def hits(row: Asked, panels: int, seed: int) -> dict[str, float]:
+    """Return how often intervals by each covariance estimator cover zero, in percent."""
+    rng, found = np.random.default_rng(seed), {word: list[bool]() for word in WORDS}
+    for _ in range(panels):
+        panel = without_effects(rng, row.treated, row.single, counts=row.scale != "normal")
+        scale = "level" if row.scale == "normal" else row.scale
+        sample = Question("y", "event", scale=scale, average=row.average).sample(panel)
+        average = find_design(row.design)(sample).headline
+        for word, covering in found.items():
+            covering.append(covers(average.with_vcov(word), 0.0))
+    return {word: 100 * float(np.mean(covering)) for word, covering in found.items()}
+
+
+def by_vcov(panels: int, seed: int, jobs: int) -> str:
+    """Return coverage by covariance estimator as a table."""
+    rows = [
+        Asked("callaway_santanna", treated, single, scale, average)
+        for scale in ("normal", "level", "log1p", "proportional")
+        for treated in (12, 30, 60)
+        for single in (SINGLE if scale == "normal" else (0,))
+        for average in AVERAGES
+    ]
+    rows += [
+        Asked(design, 30, single, "normal", average)
+        for design in BY_DESIGN[1:]
+        for single in SINGLE
+        for average in AVERAGES
+    ]
+    done = joblib.Parallel(n_jobs=jobs)(joblib.delayed(hits)(row, panels, seed) for row in rows)
+    heads = ["design", "treated", "cohorts of one", "errors", "average", *WORDS]
+    lines = [heads, ["---"] * 5 + ["---:"] * len(WORDS)]
+    for row, found in zip(rows, done, strict=True):
+        errors = row.scale if row.scale == "normal" else f"counts, {row.scale}"
+        about = [row.design, row.treated, row.single, errors, row.average]
+        lines.append([*map(str, about), *(shown(found[word]) for word in WORDS)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--panels", type=int, default=1000)
     parser.add_argument("--slow-panels", type=int, default=200, help="for learners and synthetic designs")
     parser.add_argument("--treated", type=int, nargs="+", default=[12, 90, 138])
     parser.add_argument("--designs", nargs="+", help="names of designs; all of them by default")
+    parser.add_argument("--vcov", action="store_true", help="compare covariance estimators instead")
     parser.add_argument("--seed", type=int, default=20261126)
     parser.add_argument("--jobs", type=int, default=-1)
     chosen = parser.parse_args()
+    if chosen.vcov:
+        print(by_vcov(chosen.panels, chosen.seed, chosen.jobs))
+        return
     cases = [case for case in CASES if chosen.designs is None or case.design in chosen.designs]
     found = {}
     for treated in chosen.treated:

@@ -29,7 +29,7 @@ from study.paper.plan import read_plan
 from study.report import as_tables
 
 panel = study.load_panel("cvpr")
-question = study.Question("papers", "first_accelerator", scale="log1p", average="event_average", horizon=4, min_cohort_size=1)
+question = study.Question("papers", "first_accelerator", scale="log1p", average="event_average", horizon=4)
 for name, design in study.all_designs().items():
     print(f"{name:18s} {design.estimand:40s} {'learns' if design.draws else ''}")
 

@@ -68,7 +68,8 @@ question = study.Question(
     event="first_accelerator",
     scale="proportional",
     covariates=("log_baseline_papers", "baseline_papers"),
-    average="event_average", horizon=4,
+    average="event_average",
+    horizon=4,
     min_cohort_size=1,
 )
 for step in question.sample(panel).flow:

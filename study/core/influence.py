@@ -13,6 +13,7 @@ import numpy as np
 from study.core.arrays import BoolArray, FloatArray, IntArray, one_thread, sums_by
 
 COLUMNS_AT_ONCE = 32
+ROWS_AT_ONCE = 2048  # whose numbers stay in the cache
 # Numbers that are few enough to be kept.
 KEPT = 2**14
 
@@ -69,9 +70,17 @@ class Part(NamedTuple):
             if self.coefficient is None or self.coefficient[g].any():
                 yield g, slice(None) if rows is None else rows, array
 
-    def of(self, g: int, values: FloatArray) -> FloatArray:
-        """Apply the map of group g to an array with p columns."""
-        return values if self.coefficient is None else values @ self.coefficient[g]
+    def of(self, g: int, values: FloatArray, columns: BoolArray | None = None) -> FloatArray:
+        """Apply the map of group g, or some of its columns, to an array with p columns."""
+        if columns is None:
+            return values if self.coefficient is None else values @ self.coefficient[g]
+        return values[:, columns] if self.coefficient is None else values @ self.coefficient[g][:, columns]
+
+    def has(self, g: int, n_terms: int) -> BoolArray:
+        """Return on which terms the units of group g have influence, shape (K,)."""
+        if self.coefficient is None:
+            return np.ones(n_terms, dtype=bool)
+        return np.asarray(self.coefficient[g].any(axis=0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,6 +290,65 @@ class Influence:
                         half = other.of(h, part.values.crossed(g, other.values, h))
                         total += 2 * (np.diag(half) if c is None else np.einsum("pk,pk->k", c[g], half))
                 yield rows, total
+
+    def powers_by_group(self, group: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Return the sums of squares and of fourth powers over the units of each group, shapes (G, K).
+
+        Each array has to be of one group, and no unit in two arrays.
+        """
+        squares, fourths = np.zeros((2, int(group.max()) + 1, self.shape[1]))
+        with one_thread():
+            for entries in self._shared.values():
+                (first, h), *_ = entries
+                rows = first.values.rows[h]
+                if rows is None or not len(rows):
+                    continue
+                some = np.any([part.has(g, self.shape[1]) for part, g in entries], axis=0)
+                for start in range(0, len(rows), ROWS_AT_ONCE):
+                    chunk = slice(start, start + ROWS_AT_ONCE)
+                    own = np.zeros((len(rows[chunk]), int(some.sum())))
+                    for part, g in entries:
+                        own += part.of(g, part.values.arrays[g][chunk], some)
+                    own *= own
+                    squares[group[rows[0]], some] += own.sum(axis=0)
+                    fourths[group[rows[0]], some] += np.einsum("ik,ik->k", own, own)
+        return squares, fourths
+
+    def by_groups(self, members: Sequence[IntArray]) -> Influence:
+        """Return the same influence with one array for each group of units.
+
+        It is returned as it is where it has few numbers, or where an array has some units of a group only.
+
+        Parameters
+        ----------
+        members : sequence of ndarray of int
+            The units of each group, ascending.
+        """
+        if self.is_small:
+            return self
+        group = np.empty(self.shape[0], dtype=np.int64)
+        for k, units in enumerate(members):
+            group[units] = k
+        found: list[list[tuple[FloatArray, FloatArray]]] = [[] for _ in members]
+        for part in self.parts:
+            for g, rows, array in part.groups():
+                units = np.arange(self.shape[0])[rows]
+                order = np.lexsort([units, group[units]])
+                numbers, start, count = np.unique(group[units[order]], return_index=True, return_counts=True)
+                if any(number != len(members[k]) for k, number in zip(numbers, count, strict=True)):
+                    return self
+                own = np.eye(self.shape[1]) if part.coefficient is None else part.coefficient[g]
+                for k, at, number in zip(numbers, start, count, strict=True):
+                    found[k].append((array[order[at : at + number]], own))
+        parts = [
+            Part(
+                Values((units,), (np.hstack([array for array, _ in own]),)),
+                np.vstack([c for _, c in own])[None],
+            )
+            for units, own in zip(members, found, strict=True)
+            if own
+        ]
+        return Influence(self.shape, tuple(parts))
 
     def within(self, group: IntArray) -> bool:
         """Say whether each array of units is of one group, and no unit is in two arrays; group has shape (n,)."""

@@ -206,7 +206,11 @@ def _from_units(
         mean[c.own], of_mean = c.treated_mean(sample, y)
         mean_influence += Influence.of(np.nan_to_num(of_mean.T), c.members, n) @ place
         used |= c.used(np.flatnonzero((why == "") & (c.now != c.base)), len(used))
-    n_obs, influence = int(sample.counted(used.T).sum()), by_period[0] + by_period[1]
+    n_obs, (_, groups) = int(sample.counted(used.T).sum()), sample.groups
+    influence, mean_influence = (
+        (by_period[0] + by_period[1]).by_groups(groups),
+        mean_influence.by_groups(groups),
+    )
     return Effects(estimate, influence, mean, mean_influence, size, reasons, n_obs, unlike, by_period)
 
 

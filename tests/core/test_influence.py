@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from study.core import influence as influences
 from study.core.influence import COLUMNS_AT_ONCE, Influence, Part, Values, side_by_side
 
 N, K = 30, 4
@@ -84,6 +85,25 @@ def test_its_products_are_those_of_sums_over_clusters(made: Influence, cluster: 
     same(made.cluster_sums(cluster), sums)
     same(made.products(cluster), sums.T @ sums)
     same(made.squares(cluster), np.diag(sums.T @ sums))
+
+
+@made
+def test_one_array_a_group_holds_the_same_influence(made: Influence, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert made.by_groups(GROUPS) is made  # so few numbers are kept as they are
+    monkeypatch.setattr(influences, "KEPT", 0)
+    sorted_out = made.by_groups(GROUPS)
+    same(sorted_out.dense(), by_loops(made))
+    group = np.empty(N, dtype=np.int64)
+    for g, rows in enumerate(GROUPS):
+        group[rows] = g
+    if any(rows is SOME for values, _ in made.parts for rows in values.rows):
+        assert sorted_out is made  # one array has some units of a group only
+        return
+    assert sorted_out.within(group)
+    dense = by_loops(made)
+    for found, power in zip(sorted_out.powers_by_group(group), (2, 4), strict=True):
+        expected = np.stack([np.sum(dense[rows] ** power, axis=0) for rows in GROUPS])
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_squares_of_more_terms_than_are_held_at_once_are_those_of_each_term() -> None:

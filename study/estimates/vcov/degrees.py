@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, blocks
 from study.estimates.contrast import NOTHING, Sides, largest, present
+from study.estimates.vcov.leverage import units_by_group
 from study.panel import Summed
 
 RANK_TOLERANCE = 1e-10
@@ -55,6 +56,10 @@ def _by_side(influence: Influence, sides: Sides) -> Iterator[tuple[FloatArray, F
             own = np.where(side, sums, 0.0)
             yield np.einsum("ck,ck->k", own, own), effective_number(own, number=np.sum(side & used, axis=0))
         return
+    if sides.replicas is None and sides.alike and not influence.is_small and influence.within(sides.group):
+        squares, fourths = influence.powers_by_group(sides.group)
+        yield from _of_sides(sides, squares, fourths, units_by_group(influence, sides))
+        return
     dense = influence.dense()
     counts = sides.by_group(sides.units(sides.present(dense)))
     if sides.replicas is not None:
@@ -68,6 +73,13 @@ def _by_side(influence: Influence, sides: Sides) -> Iterator[tuple[FloatArray, F
         squares = sides.by_group(dense)
         dense *= dense
         fourths = sides.by_group(dense)
+    yield from _of_sides(sides, squares, fourths, counts)
+
+
+def _of_sides(
+    sides: Sides, squares: FloatArray, fourths: FloatArray, counts: FloatArray
+) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """Yield what :func:`_by_side` does from sums by group, shapes (G, K)."""
     for side in (sides.treated > 0, sides.treated == 0):
         second, fourth, number = (
             np.sum(np.where(side, each, 0.0), axis=0) for each in (squares, fourths, counts)

@@ -51,7 +51,7 @@ class Leverage(NamedTuple):
 def leverage(influence: Influence, sides: Sides) -> Leverage:
     """Return 1 / (1 - h) for each unit's cluster, h being its share of the weight of its side of each term."""
     if sides.by_unit:
-        return leverage_by_group(_present(influence, sides), sides)
+        return leverage_by_group(units_by_group(influence, sides), sides)
     return in_blocks(_by_cluster, influence, sides)
 
 
@@ -64,7 +64,7 @@ def weighed(fit: Estimate, own: Leverage) -> LeftOut:
 
 def on_sides(influence: Influence, sides: Sides) -> BoolArray:
     """Return whether units of the treated and of the comparison side have influence on each term, shape (2, K)."""
-    some = _present(influence, sides._replace(stratum=None)) > 0  # strata are within groups
+    some = units_by_group(influence, sides._replace(stratum=None)) > 0  # strata are within groups
     return np.stack([np.any(some & half, axis=0) for half in (sides.treated > 0, sides.treated == 0)])
 
 
@@ -77,7 +77,7 @@ def in_blocks(of: Callable[[FloatArray, Sides], Leverage], influence: Influence,
     return Leverage(factor, clusters, estimable)
 
 
-def _present(influence: Influence, sides: Sides) -> FloatArray:
+def units_by_group(influence: Influence, sides: Sides) -> FloatArray:
     """Return how many units of each group have influence on each term, shape (G, K)."""
     if sides.summed is not None or not (sides.alike and influence.within(sides.group)):
         return _counted(influence, sides, lambda part: sides.units(sides.present(part)))

@@ -6,8 +6,9 @@ number, and are the same for all units or vary between them. Counts for the Pois
 quarter with treatment. A rate of 95% has a Monte-Carlo standard error of
 0.7 points over 1,000 panels and of 1.5 over 200.
 
-With ``--vcov`` it compares covariance estimators on panels of 150 units in 10 periods without effects, where some
-cohorts have one unit: with normal errors, and with skewed counts on each scale.
+With ``--vcov`` it compares covariance estimators on panels of 150 units in 10 periods: with normal errors, where some
+cohorts have one unit, and with counts of units whose sizes are skewed or heavily skewed, without an effect and with one
+in proportion to size.
 """
 
 from __future__ import annotations
@@ -228,79 +229,107 @@ def without(found: Rates) -> str:
 SINGLE = {0: (), 2: (3, 7), 5: (2, 3, 5, 7, 9)}  # dates of the cohorts of one unit, by their number
 AVERAGES = ("treated_average", "event_average")
 BY_DESIGN = ("callaway_santanna", "imputation", "event_study", "lp_did", "etwfe")
+COUNTS = "counts"  # a tenth of the units has half of them
+SKEWED = "skewed counts"  # a tenth of the units has three quarters of them, and a hundredth more than a third
+
+
+GROWTH = 0.5  # of the counts of treated units, where there is an effect
 
 
 class Asked(NamedTuple):
-    """One row of the tables of covariance estimators: how many units are treated, how many alone, and what is asked."""
+    """One row of the table of covariance estimators: what a panel is like, and what is asked of it.
+
+    ``effect`` is "none", or that on "the treated" units of each panel or on the "population" that they are drawn from.
+    """
 
     design: str
     treated: int
     single: int
+    errors: str
     scale: str
+    effect: str
     average: str
 
 
-def without_effects(rng: np.random.Generator, treated: int, single: int, *, counts: bool) -> Panel:
-    """Return a panel without effects, in which cohorts of one unit are some of the treated."""
+def draw_asked(rng: np.random.Generator, row: Asked) -> tuple[Panel, float]:
+    """Return a panel in which cohorts of one unit are some of the treated, and the average effect."""
     units, periods = UNITS, np.arange(1, 11)
     first = np.full(units, np.nan)
-    first[:single] = SINGLE[single]
-    first[single:treated] = np.resize((4, 6, 8), treated - single)
+    first[: row.single] = SINGLE[row.single]
+    first[row.single : row.treated] = np.resize((4, 6, 8), row.treated - row.single)
     errors = np.empty((units, len(periods)))
     errors[:, 0] = rng.normal(size=units) / np.sqrt(1 - PERSISTENCE**2)
     for t in range(1, len(periods)):
         errors[:, t] = PERSISTENCE * errors[:, t - 1] + rng.normal(size=units)
-    y = 2 * rng.normal(size=(units, 1)) + 0.3 * periods + errors
-    if counts:  # a tenth of the units has half of the counts
-        size = rng.gamma(0.5, 2.0, size=(units, 1))
-        y = rng.poisson(3 * size * np.exp(0.3 * errors + 0.05 * periods)).astype(float)
+    y, effect = 2 * rng.normal(size=(units, 1)) + 0.3 * periods + errors, 0.0
+    if row.errors != "normal":
+        shape = (units, 1)
+        size = rng.gamma(0.5, 2.0, size=shape) if row.errors == COUNTS else rng.lognormal(-2, 2, size=shape)
+        mean, on = 3 * size * np.exp(0.3 * errors + 0.05 * periods), periods >= first[:, None]
+        growth = 0.0 if row.effect == "none" else GROWTH
+        if row.scale == "proportional":
+            effect = growth
+        elif row.effect == "the treated":
+            effect = growth * float(mean[on].mean())
+        else:
+            everywhere = 3 * np.exp(0.3**2 / (1 - PERSISTENCE**2) / 2 + 0.05 * periods)
+            effect = growth * float(np.broadcast_to(everywhere, on.shape)[on].mean())
+        y = rng.poisson(mean * np.where(on, 1 + growth, 1.0)).astype(float)
     nothing: Any = {"treatment": {}, "covariates": {}, "attributes": {}}
-    dates = {"event": first}
-    return Panel(
+    panel = Panel(
         name="simulated",
         units=np.arange(units),
         periods=periods,
         outcomes={"y": y},
-        first_treated=dates,
+        first_treated={"event": first},
         **nothing,
     )
+    return panel, effect
 
 
 def hits(row: Asked, panels: int, seed: int) -> dict[str, float]:
-    """Return how often intervals by each covariance estimator cover zero, in percent."""
+    """Return how often intervals by each covariance estimator cover the average effect, in percent."""
     rng, found = np.random.default_rng(seed), {word: list[bool]() for word in WORDS}
     for _ in range(panels):
-        panel = without_effects(rng, row.treated, row.single, counts=row.scale != "normal")
-        scale = "level" if row.scale == "normal" else row.scale
-        sample = Question("y", "event", scale=scale, average=row.average).sample(panel)
+        panel, effect = draw_asked(rng, row)
+        sample = Question("y", "event", scale=row.scale, average=row.average).sample(panel)
         average = find_design(row.design)(sample).headline
         for word, covering in found.items():
-            covering.append(covers(average.with_vcov(word), 0.0))
+            covering.append(covers(average.with_vcov(word), effect))
     return {word: 100 * float(np.mean(covering)) for word, covering in found.items()}
 
 
 def by_vcov(panels: int, seed: int, jobs: int) -> str:
     """Return coverage by covariance estimator as a table."""
     rows = [
-        Asked("callaway_santanna", treated, single, scale, average)
-        for scale in ("normal", "level", "log1p", "proportional")
+        Asked("callaway_santanna", treated, single, errors, scale, "none", average)
+        for errors in ("normal", COUNTS, SKEWED)
+        for scale in (("level",) if errors == "normal" else ("level", "log1p", "proportional"))
         for treated in (12, 30, 60)
-        for single in (SINGLE if scale == "normal" else (0,))
+        for single in (SINGLE if errors == "normal" else (0,))
         for average in AVERAGES
     ]
     rows += [
-        Asked(design, 30, single, "normal", average)
+        Asked("callaway_santanna", treated, 0, errors, scale, effect, "treated_average")
+        for errors in (COUNTS, SKEWED)
+        for scale, effect in (
+            ("level", "the treated"),
+            ("level", "population"),
+            ("proportional", "population"),
+        )
+        for treated in (12, 30, 60)
+    ]
+    rows += [
+        Asked(design, 30, single, "normal", "level", "none", average)
         for design in BY_DESIGN[1:]
         for single in SINGLE
         for average in AVERAGES
     ]
     done = joblib.Parallel(n_jobs=jobs)(joblib.delayed(hits)(row, panels, seed) for row in rows)
-    heads = ["design", "treated", "cohorts of one", "errors", "average", *WORDS]
-    lines = [heads, ["---"] * 5 + ["---:"] * len(WORDS)]
+    heads = ["design", "treated", "cohorts of one", "errors", "scale", "effect", "average", *WORDS]
+    lines = [heads, ["---"] * 7 + ["---:"] * len(WORDS)]
     for row, found in zip(rows, done, strict=True):
-        errors = row.scale if row.scale == "normal" else f"counts, {row.scale}"
-        about = [row.design, row.treated, row.single, errors, row.average]
-        lines.append([*map(str, about), *(shown(found[word]) for word in WORDS)])
+        lines.append([*map(str, row), *(shown(found[word]) for word in WORDS)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

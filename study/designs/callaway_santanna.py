@@ -85,14 +85,13 @@ def callaway_santanna(
         One term for each cohort and period, in that order, with a reference term at the base of each
         cohort if it is universal; "CR0" standard errors. "Proportional" divides by the treated units' mean
         in the period less ATT(g,t): parallel trends hold for the level. ``notes`` name each cohort and
-        period that has no estimate, and why, those that rest on one treated unit, and those in which covariates
-        tell some comparison units from all treated ones, so that the logit has a limit in which their odds are 0.
+        period that has no estimate, and why, and those in which covariates tell some comparison units from all
+        treated ones, so that the logit has a limit in which their odds are 0.
 
     Raises
     ------
     QuestionError
-        If a covariate is collinear
-        with those before it, or no effect can be estimated.
+        If a covariate is collinear with those before it, or no effect can be estimated.
 
     References
     ----------

@@ -57,8 +57,7 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] | None = (0
     Raises
     ------
     QuestionError
-        If a quantile is not between 0 and 1, or
-        no effect can be estimated.
+        If a quantile is not between 0 and 1, or no effect can be estimated.
 
     References
     ----------

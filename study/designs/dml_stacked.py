@@ -123,9 +123,8 @@ def dml_stacked(
         One term for each event time, ascending, the reference among them; "CR0" standard errors from the
         orthogonal score, which carry the estimation of the shares s_g and of the sums of the odds. doubleml's
         score takes these sums as known. "Proportional" divides by the treated units' mean at the event time
-        less ATT(e). ``notes`` say how many units are pooled, what is left out and why, which event times
-        rest on one treated unit, how many units the comparison rests on, how many propensity scores are
-        trimmed, and how much the draws differ.
+        less ATT(e). ``notes`` say how many units are pooled, what is left out and why, how many units the
+        comparison rests on, how many propensity scores are trimmed, and how much the draws differ.
 
     Raises
     ------

@@ -85,9 +85,8 @@ def etwfe(
     Raises
     ------
     QuestionError
-        If a covariate is explained by
-        those before it, no effect can be estimated, or for "poisson" the outcome is negative or zero everywhere
-        or the likelihood has no maximum.
+        If a covariate is explained by those before it, no effect can be estimated, or for "poisson" the outcome is
+        negative or zero everywhere or the likelihood has no maximum.
 
     References
     ----------

@@ -61,8 +61,8 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
     Raises
     ------
     QuestionError
-        If the indicators are collinear with the fixed effects, as they are where everyone is treated in
-        the end and nothing is binned.
+        If the indicators are collinear with the fixed effects, as they are where everyone is treated in the end and
+        nothing is binned.
     """
     base = sample.question.reference
     means = cohort_means(sample, sample.outcome_with_covariates)

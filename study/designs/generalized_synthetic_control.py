@@ -116,9 +116,8 @@ def generalized_synthetic_control(
     Raises
     ------
     QuestionError
-        If there are too few comparison
-        units or periods before treatment, a covariate has gaps or is explained by the effects, or the bootstrap is to
-        draw from clusters.
+        If there are too few comparison units or periods before treatment, a covariate has gaps or is explained by the
+        effects, or the bootstrap is to draw from clusters.
 
     References
     ----------

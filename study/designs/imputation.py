@@ -108,9 +108,8 @@ def imputation(
     Raises
     ------
     QuestionError
-        If a covariate is explained
-        by the fixed effects, no effect can be estimated, or leads or the conservative error are asked for of a
-        treatment that is not absorbing.
+        If a covariate is explained by the fixed effects, no effect can be estimated, or leads or the conservative error
+        are asked for of a treatment that is not absorbing.
 
     References
     ----------

@@ -59,9 +59,8 @@ def lee_wooldridge(
     Raises
     ------
     QuestionError
-        If no effect can be estimated, a
-        covariate is collinear, or ``variance`` is a regression's own and the question has weights or clusters, or a
-        treated unit has a residual of zero by construction (HC2 to HC4).
+        If no effect can be estimated, a covariate is collinear, or ``variance`` is a regression's own and the question
+        has weights or clusters, or a treated unit has a residual of zero by construction (HC2 to HC4).
 
     References
     ----------

@@ -46,8 +46,7 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
     Raises
     ------
     QuestionError
-        If a covariate is explained
-        by the fixed effects, or no effect can be estimated.
+        If a covariate is explained by the fixed effects, or no effect can be estimated.
 
     References
     ----------

@@ -113,8 +113,8 @@ def synthetic_did(
     Raises
     ------
     QuestionError
-        If fewer than two comparison
-        units are there, no cohort has two periods before treatment, or placebo units are to be drawn from clusters.
+        If fewer than two comparison units are there, no cohort has two periods before treatment, or placebo units are
+        to be drawn from clusters.
 
     References
     ----------

@@ -70,8 +70,8 @@ def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
     Raises
     ------
     QuestionError
-        If a cohort has no unit of one of the groups, or one unit and the question does not say what to do with it, a
-        covariate is collinear with those before it, or no effect can be estimated.
+        If a cohort has no unit of one of the groups, a covariate is collinear with those before it, or no effect can be
+        estimated.
 
     References
     ----------

@@ -756,7 +756,7 @@ def test_designs_and_diagnostics_are_listed_as_json():
     listed = json.loads(command("designs", "--format", "json", cwd=ROOT).stdout)
     assert [design["name"] for design in listed] == sorted(all_designs())
     (one,) = json.loads(command("designs", "stacked", "--format", "json", cwd=ROOT).stdout)
-    assert one["options"] == {"before": 3, "after": None}
+    assert one["options"] == {"before": None, "after": None}
     checks = json.loads(command("diagnostics", "--format", "json", cwd=ROOT).stdout)
     assert "Is there an effect before there should be one?" in [check["question"] for check in checks]
     assert 'there is no format "yaml"' in command("designs", "--format", "yaml", cwd=ROOT).stderr

@@ -47,7 +47,7 @@ UNITS, PERIODS, DATES = 300, np.arange(1, 13), (5, 7, 9)
 PERSISTENCE, SPREAD, EFFECT = 0.7, 0.5, 0.5
 LEVEL = 0.05
 ERRORS = ("alike", "largest treated", "smallest treated")
-ASKED = Question("y", "event", min_cohort_size=1, average="treated_average")
+ASKED = Question("y", "event", average="treated_average")
 DESIGN = "callaway_santanna"
 Tests = dict[str, Callable[[float], float]]
 

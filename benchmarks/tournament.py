@@ -22,7 +22,7 @@ from study.simulate.process import Process
 from study.simulate.replications import Entrant, replicate
 
 QUESTION = study.Question(
-    "papers", "first_accelerator", scale="proportional", average="event_average", horizon=4, min_cohort_size=1
+    "papers", "first_accelerator", scale="proportional", average="event_average", horizon=4
 )
 PROCESSES, SMALL, FULL = 6, 300, 1000
 

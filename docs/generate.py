@@ -59,7 +59,6 @@ QUESTION = {
     "scale": "log1p",
     "average": "event_average",
     "horizon": 4,
-    "min_cohort_size": 1,
 }
 LEARNED = {"covariates": ("log_baseline_papers", "baseline_papers")}
 GROUPED = {"panel": "cs_2007", "group": "group=learning"}
@@ -69,10 +68,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "dml_irm": LEARNED,
     "dml_panel": LEARNED,
     "dml_stacked": LEARNED,
-    "generalized_synthetic_control": {"min_cohort_size": 2},
-    "matrix_completion": {"min_cohort_size": 2},
     "poisson_twfe": {"scale": "proportional"},
-    "synthetic_did": {"min_cohort_size": 2},
     "three_way": GROUPED,
     "triple_difference": GROUPED,
 }

@@ -70,7 +70,6 @@ question = study.Question(
     covariates=("log_baseline_papers", "baseline_papers"),
     average="event_average",
     horizon=4,
-    min_cohort_size=1,
 )
 for step in question.sample(panel).flow:
     print(f"{step.units:5d} universities {'kept' if step.kept else 'dropped'}: {step.reason}")

@@ -593,7 +593,7 @@ def tournament(
     --------
     >>> import study
     >>> panel = study.load_panel("cvpr")
-    >>> question = study.Question("papers", "first_accelerator", scale="proportional", min_cohort_size=1)
+    >>> question = study.Question("papers", "first_accelerator", scale="proportional")
     >>> finding = study.tournament(panel, question, ["twfe", "sun_abraham"], effects=[0, 0.2], repetitions=2)
     >>> list(finding["panels"].items())
     [('twfe', 2), ('sun_abraham', 2)]

@@ -245,7 +245,9 @@ def test_an_option_of_a_design_with_an_impossible_value_is_named_with_what_is_al
 
 def test_an_option_of_the_command_that_is_no_number_is_one_line() -> None:
     asked = options.read_options(["before=abc"])
-    with pytest.raises(QuestionError, match=r"^stacked: before is 'abc'; it must be a whole number or None\.$"):
+    with pytest.raises(
+        QuestionError, match=r"^stacked: before is 'abc'; it must be a whole number or None\.$"
+    ):
         estimate(small(), Question("y", "event"), "stacked", **asked)
 
 
